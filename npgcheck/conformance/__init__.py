@@ -1,0 +1,1 @@
+"""Judging a subject: loading, guarded calls, checks, conventions, report."""

@@ -1,0 +1,1 @@
+"""Derivations that are checked step by step, and the engines that check them."""

@@ -21,6 +21,10 @@ class InvalidArgument(NpgcheckError, ValueError):
     """An argument outside the domain that the function documents."""
 
 
+class NotConverged(NpgcheckError):
+    """An iterative solve whose verified residual missed its limit; nothing was returned."""
+
+
 class UsageError(NpgcheckError):
     """A request that cannot be carried out as written; exit code 2 on the command line."""
 

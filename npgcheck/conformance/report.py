@@ -258,9 +258,9 @@ def _summary(quantity: str, results: list[CheckResult]) -> QuantitySummary:
 def count(results: Iterable[CheckResult], **more: int) -> dict[str, int]:
     """Counts quantities by status; ``mistakes`` are failing quantities that nothing explains."""
     summaries = summarise(results)
-    counts = {s: sum(q.status == s for q in summaries) for s in _WORST_FIRST}
-    counts["mistakes"] = sum(q.status == "fail" and q.explained_by is None for q in summaries)
-    return {**counts, **more}
+    mistakes = sum(q.status == "fail" and q.explained_by is None for q in summaries)
+    by_status = {str(s): sum(q.status == s for q in summaries) for s in _WORST_FIRST}
+    return {**by_status, "mistakes": mistakes, **more}
 
 
 def exit_code(report: Report, strict: bool = False) -> int:

@@ -184,7 +184,7 @@ def _fits(
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature: the first call will tell
-        return function  # type: ignore[no-any-return]
+        return function
     got = f"{function_name}{_bare(signature)}"
     try:
         signature.bind(*parameters)
@@ -199,7 +199,7 @@ def _fits(
     ][: len(parameters)]
     if sorted(positional) == sorted(parameters) and tuple(positional) != parameters:
         raise UsageError(f"{name}: {got} has its arguments in another order; define {wanted}.")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _bare(signature: inspect.Signature) -> str:
@@ -240,7 +240,7 @@ def _near_misses(obj: Any, members: Mapping[str, Any]) -> dict[str, str]:
     """Contract name → a public function whose name is probably a misspelling of it."""
     known = {*QUANTITIES, *POLICY_FUNCTIONS}
     missing = [q for q in QUANTITIES if q not in members]
-    found = {}
+    found: dict[str, str] = {}
     for yours in _public_functions(obj):
         if yours in known:
             continue
@@ -284,7 +284,8 @@ def _families(name: str, declared: Any) -> frozenset[str]:
         return DEFAULT_FAMILIES
     if not isinstance(declared, (str, set, frozenset, list, tuple)):
         raise UsageError(
-            f'{name}: families is {_article(type(declared).__name__)}; write families = {{"softmax"}}.'
+            f"{name}: families is {_article(type(declared).__name__)}; "
+            f'write families = {{"softmax"}}.'
         )
     families = check_families(declared, f"{name}, families")
     if not families:

@@ -119,11 +119,11 @@ class LocalCaller:
         self._called: set[str] = set()
         self._patience = Patience()
         self.calls = 0
-        self._random_state = np.random.get_state()  # noqa: NPY002  (the subject may use it)
+        self._random_state = np.random.get_state()
 
     def close(self) -> None:
         """Restores numpy's global random state."""
-        np.random.set_state(self._random_state)  # noqa: NPY002
+        np.random.set_state(self._random_state)
 
     def call(
         self, quantity: str, problem: Any, *args: Any, shape: tuple[int, ...] | None = None
@@ -203,7 +203,7 @@ def _guarded(
 
 def _seed(seed: int) -> None:
     """Seeds the global generators, differently for each call and alike in each run."""
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)
     random.seed(seed)
     if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "manual_seed"):
         torch.manual_seed(seed)

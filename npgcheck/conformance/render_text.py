@@ -1,0 +1,234 @@
+"""The report as text: what a person reads first. Colour only on a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator
+
+from npgcheck.conformance.report import CheckResult, QuantitySummary, Report
+from npgcheck.conformance.wording import (
+    counts_text,
+    diagnosis_text,
+    families_text,
+    margin,
+    pair_of_rows,
+    plural,
+    refutation,
+    small,
+    where_it_raised,
+)
+
+Segment = tuple[str, str]
+"""A piece of a line and its style: ``""``, ``good``, ``bad``, ``odd``, ``quiet`` or ``strong``."""
+Line = list[Segment]
+
+_RICH_STYLE = {
+    "": "",
+    "good": "green",
+    "bad": "bold red",
+    "odd": "yellow",
+    "quiet": "dim",
+    "strong": "bold",
+}
+_LABEL = {
+    "property": "property",
+    "contract": "finding",
+    "consistency": "consistency",
+    "edge": "edge case",
+    "value": "value",
+}
+_INDENT = 6
+_STATUS_WIDTH = 10
+_SHOWN = 3
+"""Findings and diagnoses that are shown for one quantity; the JSON report has all."""
+
+
+def to_text(report: Report, width: int | None = None) -> str:
+    """The report as plain text."""
+    return "\n".join(
+        "".join(text for text, _ in line).rstrip() for line in _lines(report, width or _width())
+    )
+
+
+def print_report(report: Report) -> None:
+    """Prints the report on standard output, in colour where that is a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    for line in _lines(report, _width()):
+        console.print(Text.assemble(*((text, _RICH_STYLE[style]) for text, style in line)))
+
+
+def _width() -> int:
+    return max(60, min(120, shutil.get_terminal_size((100, 24)).columns))
+
+
+def _lines(report: Report, width: int) -> Iterator[Line]:
+    shown = [q for q in report.quantities if q.status != "not_covered"]
+    parts = [plural(len(shown), "quantity"), families_text(report.families)]
+    parts += [f"seed {report.seed}", f"checks {report.checks}"]
+    yield [(report.target, "strong"), (" · ".join(["", *filter(None, parts)]), "")]
+    yield []
+    column = 2 + max([21, *(len(q.quantity) for q in shown)]) + 2
+    page = _Page(report, column, width)
+    for summary in shown:
+        yield from page.quantity(summary)
+    if shown:
+        yield []
+    yield from page.closing()
+
+
+class _Page:
+    """Lines of one report, with its column and width."""
+
+    def __init__(self, report: Report, column: int, width: int) -> None:
+        self.report = report
+        self.column = column
+        self.width = width
+        self.declared = False
+
+    def quantity(self, summary: QuantitySummary) -> Iterator[Line]:
+        """The line of one quantity and what belongs under it."""
+        word, style = self._status(summary)
+        lead: Line = [(f"  {summary.quantity:<{self.column - 2}}", ""), (f"{word:<10}", style)]
+        yield from self._wrapped(lead, self._headline(summary), self.column + _STATUS_WIDTH)
+        if summary.value is not None:
+            yield from self._value(summary.value)
+        for finding in summary.findings[:_SHOWN]:
+            yield from self._finding(finding, only=self._is_headline(summary, finding))
+        if (hidden := len(summary.findings) - _SHOWN) > 0:
+            yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
+        if summary.status == "deviates" and self.report.declare and not self.declared:
+            self.declared = True
+            yield from self._entry("declare it", self.report.declare)
+
+    def _status(self, summary: QuantitySummary) -> tuple[str, str]:
+        if summary.status == "fail":
+            failing = [r for r in summary.results if r.status == "fail"]
+            if all(r.id in self.report.known_failures for r in failing):
+                return "known", "odd"
+            return "FAIL", "bad"
+        return summary.status, {"pass": "good", "deviates": "odd"}.get(summary.status, "quiet")
+
+    def _headline(self, summary: QuantitySummary) -> str:
+        value = summary.value
+        judged = f"{plural(summary.problems, 'problem')}   {summary.digits:.1f} digits"
+        if summary.status == "pass":
+            return judged
+        if summary.status == "skip":
+            return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
+        if summary.status == "deviates":
+            named = [d for r in summary.results for d in r.diagnosis if d.kind != "free"]
+            reasons = [r.reason for r in summary.results if r.status == "deviates" and r.reason]
+            return diagnosis_text(named[0]) if named else next(iter(reasons), judged)
+        known = self.report.known_failures
+        if value is not None and value.status == "fail":
+            return known.get(value.id) or refutation(value)
+        first = next(r for r in summary.results if r.status == "fail")
+        if self._is_headline(summary, first):
+            return known.get(first.id) or refutation(first)
+        return f"{judged}, but:"
+
+    def _is_headline(self, summary: QuantitySummary, finding: CheckResult) -> bool:
+        """Whether the finding is all there is to say, so that the quantity's line says it."""
+        judged = summary.value is not None and summary.value.status in ("pass", "deviates", "fail")
+        return not judged and finding is summary.findings[0] and finding.status == "fail"
+
+    def _value(self, result: CheckResult) -> Iterator[Line]:
+        if result.status == "fail" and result.explained_by is None:
+            yield from self._evidence(result)
+        named = [d for d in result.diagnosis if d.kind != "free"]
+        free = [d for d in result.diagnosis if d.kind == "free"]
+        if result.status == "fail":
+            for index, diagnosis in enumerate(named[:_SHOWN]):
+                yield from self._entry("" if index else "diagnosis", diagnosis_text(diagnosis))
+            if named:
+                yield from self._entry("read on", f"npgcheck explain {named[0].choice}")
+        else:
+            for diagnosis in named[1:]:
+                yield from self._entry("also", diagnosis_text(diagnosis))
+        if free:
+            yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
+
+    def _finding(self, result: CheckResult, only: bool) -> Iterator[Line]:
+        said = refutation(result) if result.status == "fail" else result.reason
+        title = result.title if not result.title or not said else f"{result.title}: "
+        if not only:
+            yield from self._entry(_LABEL[result.kind], f"{title}{said}   [{result.id}]")
+        if result.explained_by is None:
+            yield from self._evidence(result)
+
+    def _evidence(self, result: CheckResult) -> Iterator[Line]:
+        """Where it raised, the smallest problem, and both answers there."""
+        if where := where_it_raised(result.traceback):
+            yield from self._entry("where", where)
+        found = result.counterexample
+        if found is None:
+            return
+        yield from self._entry("smallest problem", f"{found.description}   [{found.problem_id}]")
+        if not (found.yours and found.exact):
+            return
+        yours, exact, where = pair_of_rows(found, self.width - self.column)
+        yield from self._entry("yours", yours)
+        yield from self._entry("exact", exact)
+        yield from self._entry("", margin(found) + (f" ({where})" if where else ""))
+
+    def _entry(self, label: str, text: str) -> Iterator[Line]:
+        lead: Line = [(f"{'':{_INDENT}}{label:<{self.column - _INDENT}}", "quiet")]
+        yield from self._wrapped(lead, text, self.column)
+
+    def _wrapped(self, lead: Line, text: str, column: int) -> Iterator[Line]:
+        room = max(30, self.width - column)
+        rows = [text]
+        if len(text) > room and not text.startswith("[ "):
+            rows = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        yield [*lead, (rows[0] if rows else "", "")]
+        for row in rows[1:]:
+            yield [(" " * column, ""), (row, "")]
+
+    def closing(self) -> Iterator[Line]:
+        """Counts and seconds, what cannot be seen, and how to repeat the run."""
+        report = self.report
+        counts, seconds = counts_text(report), f"{report.seconds:.1f} s"
+        room = max(len(counts) + 3, min(self.width, self.column + 48) - len(seconds))
+        yield [(f"{counts:<{room}}", "strong"), (seconds, "quiet")]
+        for text in self._remarks():
+            for index, row in enumerate(textwrap.wrap(text, self.width - 2) or [""]):
+                yield [("  " * (index > 0) + row, "")]
+        if command := reproduce(report):
+            yield [(f"Reproduce: {command}", "")]
+
+    def _remarks(self) -> Iterator[str]:
+        report = self.report
+        for note in report.notes:
+            yield f"Note: {note}"
+        for stale in report.stale:
+            yield f"{stale} is a known failure that no longer fails: take it off known_failures."
+        if report.controls:
+            survivors = [c for c in report.controls if not c.caught]
+            caught = len(report.controls) - len(survivors)
+            yield f"Controls: {caught} of {plural(len(report.controls), 'planted mistake')} caught."
+            for control in survivors:
+                yield f"SURVIVED: {control.name} in {control.quantity} was not noticed."
+        hidden = list(report.not_visible)
+        if report.detection_floor > 0 and not any("damping below" in text for text in hidden):
+            hidden.append(f"damping below {small(report.detection_floor)}")
+        if hidden:
+            yield f"Not visible from what was given: {', '.join(hidden)}."
+
+
+def reproduce(report: Report) -> str:
+    """The command that repeats the first unexplained refutation, or ""."""
+    if report.command:
+        return report.command
+    for summary in report.quantities:
+        for result in summary.results:
+            if result.status == "fail" and result.explained_by is None:
+                command = f"npgcheck verify {report.target} --only {result.quantity}"
+                command += f" --seed {report.seed}"
+                if result.counterexample is not None:
+                    command += f" --problem {result.counterexample.problem_id}"
+                return command
+    return ""

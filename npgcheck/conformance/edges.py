@@ -1,0 +1,111 @@
+"""Edge cases, judged apart: the limits of the domain, under the conventions already found.
+
+An exception here is an honest refusal and is only counted. Infinities and NaN (a logarithm of an
+underflowed probability, a division by a zero gradient) make the verdict deviate: the code is right
+on a smaller domain than the mathematics. A wrong finite number fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.check_ids import check_id
+from npgcheck.conformance.collect import Collected, explainer_of
+from npgcheck.conformance.contract import QUANTITIES
+from npgcheck.conformance.fitting import Judged, Record
+from npgcheck.conformance.report import CheckResult, Diagnosis
+from npgcheck.conformance.run_state import Run, well_conditioned
+
+#: The groups of pure problems that are edges are judged with the values; these families have
+#: edge cases of their own.
+_WITH_EDGES = ("tabular", "softmax", "gaussian", "mlp")
+
+
+def check(state: Run, quantity: str) -> list[CheckResult]:
+    """Judges a quantity that is right elsewhere on the edge cases of its families."""
+    from npgcheck import problem_sets
+
+    fit = state.fit(quantity)
+    contract = QUANTITIES[quantity]
+    if fit is None or state.single or not contract.takes_problem or quantity == "train":
+        return []
+    judged: list[tuple[Record, Judged]] = []
+    refused: list[str] = []
+    broken: list[tuple[Any, str, str]] = []
+    explainer = explainer_of(quantity)
+    for family in state.families:
+        if family not in _WITH_EDGES or family in contract.not_asked:
+            continue
+        for position, problem in enumerate(problem_sets.edge_cases(family)):
+            collected = Collected()
+            state.collector._one_problem(quantity, problem, position, collected, repeat=False)
+            for _probe, fault in collected.faults:
+                if fault.kind in ("raised", "unsupported"):
+                    refused.append(f"{problem.name}: {fault.message}")
+                elif fault.kind != "mutated_problem":
+                    broken.append((problem, fault.kind, fault.message))
+            records = collected.records
+            list(explainer.candidates(records, ("mdp",)))
+            for record in records:
+                if not well_conditioned(record, state.sampled(quantity)):
+                    continue
+                verdict = explainer.judge(record, fit.choices)
+                if verdict is not None and np.isfinite(verdict.size):
+                    judged.append((record, verdict))
+    wrong = [(r, j) for r, j in judged if j.ratio > fit.allowed]
+    if wrong:
+        record, verdict = max(wrong, key=lambda rj: rj[1].ratio)
+        text = (
+            f"wrong by {verdict.ratio:.2g} × budget on {_name(record.reference.problem)}, "
+            "right elsewhere"
+        )
+        return [_finding(state, quantity, text, len(judged), verdict.ratio)]
+    if broken:
+        problem, _, message = broken[0]
+        limited = all(kind == "non_finite" for _, kind, _ in broken)
+        text = f"{message} on {_name(problem)}"
+        return [_finding(state, quantity, text, len(judged), limited=limited)]
+    if not judged and not refused:
+        return []
+    return [
+        CheckResult(
+            id=check_id(quantity, "edge"),
+            quantity=quantity,
+            title="edge cases",
+            status="pass" if judged else "skip",
+            kind="edge",
+            problems=len({r.reference.problem.id for r, _ in judged}),
+            worst=max((j.ratio for _, j in judged), default=0.0),
+            digits=min((j.digits for _, j in judged if j.size > 0), default=0.0),
+            reason=f"refused {len(refused)}: {refused[0]}" if refused else "",
+        )
+    ]
+
+
+def _name(problem: Any) -> str:
+    return f"{problem.name or problem.describe()} ({problem.id})"
+
+
+def _finding(
+    state: Run,
+    quantity: str,
+    reason: str,
+    problems: int,
+    worst: float = float("inf"),
+    limited: bool = False,
+) -> CheckResult:
+    named = Diagnosis("range", "limited-range", "approximation", None, reason)
+    return CheckResult(
+        id=check_id(quantity, "edge"),
+        quantity=quantity,
+        title="edge cases",
+        status="deviates" if limited else "fail",
+        diagnosis=(named,) if limited else (),
+        kind="edge",
+        problems=problems,
+        worst=worst,
+        digits=0.0,
+        reason=reason,
+    )

@@ -1,0 +1,169 @@
+"""One run of the verifier: ask, explain, reconcile, judge, report.
+
+The main flow is :func:`run`. Asking is in ``collect``, fitting choices to answers in ``fitting``
+and ``explainers``, the one vector of conventions in ``reconcile``, statuses in ``verdicts``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import npgcheck
+from npgcheck.conformance import check_ids, edges, properties, verdicts
+from npgcheck.conformance.collect import Collector, explainer_of, fitted_records
+from npgcheck.conformance.contract import QUANTITIES, in_order
+from npgcheck.conformance.counterexample import smallest
+from npgcheck.conformance.fitting import Explanations, explain
+from npgcheck.conformance.guard import Caller
+from npgcheck.conformance.layers import explain_by_lower
+from npgcheck.conformance.problems import problems_for, pure_problems
+from npgcheck.conformance.reconcile import reconcile
+from npgcheck.conformance.report import CheckResult, Report
+from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.subject import Subject
+from npgcheck.errors import UsageError, nearest
+
+DEFAULT_EXAMPLES = 120
+
+
+def run(
+    subject: Subject,
+    caller: Caller,
+    *,
+    examples: int = DEFAULT_EXAMPLES,
+    seed: int = 0,
+    only: Sequence[str] = (),
+    families: Sequence[str] | None = None,
+    checks: str = check_ids.LATEST,
+    controls: bool = False,
+    problem_id: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Judges a subject and returns the report.
+
+    Args:
+        subject: what is judged.
+        caller: how its functions are called.
+        examples: problems in all, over all families; the designed ones come first.
+        seed: of the drawn problems.
+        only: quantities to judge; all that are defined when empty.
+        families: policy families; the subject's own when None.
+        checks: a dated check set.
+        controls: also inject planted mistakes into the subject's answers.
+        problem_id: judge on this problem alone.
+        progress: called with one line before each call.
+
+    Raises:
+        UsageError: an unknown quantity, family, check set or problem.
+    """
+    started = time.perf_counter()
+    if examples < 1:
+        raise UsageError(f"--examples {examples}: at least one problem is needed.")
+    wanted = _wanted(subject, only)
+    allowed = check_ids.check_set(checks)
+    chosen = tuple(families) if families is not None else tuple(sorted(subject.families))
+    problems = problems_for(subject, caller, chosen, examples, seed, problem_id)
+    collector = Collector(caller, progress)
+    state = Run(
+        subject=subject,
+        collector=collector,
+        problems=problems,
+        families=chosen,
+        seed=seed,
+        declared=subject.conventions.declared() if subject.conventions else {},
+        allowed=allowed,
+        single=problem_id is not None,
+    )
+
+    for quantity in wanted:  # ask
+        asked = problems if QUANTITIES[quantity].takes_problem else pure_problems(quantity, seed)
+        collector.ask(quantity, asked)
+        state.records[quantity] = fitted_records(
+            quantity, collector, collector.found[quantity]
+        )
+    for quantity in wanted:  # explain
+        state.explanations[quantity] = _explain(state, quantity)
+    state.vector, state.chosen = reconcile(
+        {q: e.fitting for q, e in state.explanations.items()}, state.declared
+    )
+    for quantity in wanted:  # judge
+        state.results[quantity] = verdicts.judge(state, quantity)
+        state.results[quantity] += properties.check(state, quantity)
+        state.results[quantity] += edges.check(state, quantity)
+    explain_by_lower(state)
+    for quantity in wanted:
+        state.results[quantity] = [
+            smallest(state, r) if r.status == "fail" else r for r in state.results[quantity]
+        ]
+    planted = ()
+    if controls:
+        from npgcheck.conformance.field_controls import inject
+
+        planted = inject(state)
+    return _report(state, wanted, checks, planted, time.perf_counter() - started)
+
+
+def _wanted(subject: Subject, only: Sequence[str]) -> tuple[str, ...]:
+    for name in only:
+        if name not in QUANTITIES:
+            raise UsageError(
+                f"no quantity {name!r}.{nearest(name, QUANTITIES)} "
+                f"Known: {', '.join(QUANTITIES)}."
+            )
+        if name not in subject.functions:
+            raise UsageError(
+                f"{subject.name} does not define {name}, which --only asks for. It defines: "
+                f"{', '.join(in_order(subject.functions))}."
+            )
+    return in_order(only or subject.functions)
+
+
+def _explain(state: Run, quantity: str) -> Explanations:
+    records = state.judgeable(quantity)
+    sampled = state.sampled(quantity)
+    found = explain(explainer_of(quantity), records, sampled, state.declared)
+    if not found.fitting and state.declared:
+        free = explain(explainer_of(quantity), records, sampled, {})
+        state.undeclared[quantity] = free.fitting
+        found.nearest = found.nearest or free.nearest
+    return found
+
+
+def _report(
+    state: Run, wanted: Sequence[str], checks: str, planted: tuple[Any, ...], seconds: float
+) -> Report:
+    results: list[CheckResult] = [r for q in wanted for r in state.results[q]]
+    results = [r for r in results if r.id in state.allowed]
+    for quantity in QUANTITIES:
+        if quantity not in state.subject.functions:
+            results.append(verdicts.not_covered(quantity))
+    known = dict(state.subject.known_failures)
+    ran = {r.id: r.status for r in results}
+    stale = tuple(i for i in known if ran.get(i) not in (None, "fail", "skip", "not_covered"))
+    from npgcheck.conformance.report import count, exit_code
+
+    report = Report(
+        passed=True,
+        target=state.subject.name,
+        results=tuple(results),
+        conventions=verdicts.conventions_found(state),
+        counts=count(results, problems=len(state.problems)),
+        not_visible=verdicts.not_visible(state),
+        seed=state.seed,
+        version=npgcheck.__version__,
+        seconds=seconds,
+        families=state.families,
+        checks=checks,
+        detection_floor=verdicts.detection_floor(state),
+        declare=verdicts.declare_line(results, state),
+        known_failures={i: why for i, why in known.items() if ran.get(i) == "fail"},
+        stale=stale,
+        controls=planted,
+        notes=tuple(getattr(state.subject, "notes", ())),
+        command=verdicts.command(state),
+    )
+    from dataclasses import replace
+
+    return replace(report, passed=exit_code(report) == 0)

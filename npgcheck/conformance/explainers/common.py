@@ -1,0 +1,65 @@
+"""What the explainers share: the measures to try, and the estimate of one common λ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.fitting import Judged, Record
+
+Array = np.ndarray
+
+_WEIGHTINGS = {
+    "mdp": ("discounted", "undiscounted"),
+    "batch": ("discounted",),
+    "episodes": ("discounted", "undiscounted", "per_trajectory"),
+}
+
+
+def measures(sampled: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yields the (sampled, weighting) pairs to try, the contract's own first."""
+    for source in sampled:
+        for weighting in _WEIGHTINGS[source]:
+            yield {"sampled": source, "weighting": weighting}
+
+
+def factors(record: Record, choices: dict[str, Any], name: str) -> tuple[float, ...] | None:
+    """Returns the numbers that go under a scale's name on this problem, or None."""
+    measure = record.reference.measure(choices["sampled"], choices["weighting"])
+    return None if measure is None else measure.scales[name]
+
+
+def scale_variants(choices: dict[str, Any]) -> list[dict[str, Any]]:
+    """Episodes are normalised in two ways under one name: Σw = 1, and (1−γ)Σγᵗ."""
+    if choices["sampled"] != "episodes":
+        return [choices]
+    return [choices, {**choices, "_variant": 1}]
+
+
+def pick(numbers: tuple[float, ...], choices: dict[str, Any]) -> float:
+    """The factor of this variant; where a name has one meaning only, that one."""
+    return numbers[min(choices.get("_variant", 0), len(numbers) - 1)]
+
+
+def with_lambda(choices: dict[str, Any], stage: str, estimate: float) -> list[dict[str, Any]]:
+    """Returns the candidate undamped, and damped by the estimate.
+
+    People write round numbers, and rounding in the answers blurs the estimate: the roundest
+    number that explains the answers comes first, the estimate in full last.
+    """
+    if not np.isfinite(estimate) or estimate <= 0.0:
+        return [choices]
+    rounded = [float(f"{estimate:.{digits}g}") for digits in (1, 2, 3, 5)]
+    distinct = list(dict.fromkeys([*rounded, float(estimate)]))
+    return [choices, *({**choices, stage: number} for number in distinct)]
+
+
+def elementwise(value: Array, exact: Array, budget: float) -> Judged:
+    """Compares entry by entry in the largest absolute error."""
+    exact = np.asarray(exact, dtype=float)
+    error = float(np.max(np.abs(value - exact), initial=0.0))
+    if np.isnan(value).any():
+        error = float("inf")
+    return Judged(error, budget, float(np.max(np.abs(exact), initial=0.0)), exact)

@@ -1,0 +1,264 @@
+"""Fitting choices to answers: which candidate explains everything that a quantity answered.
+
+An explainer proposes candidates (dicts of stage → choice) for one quantity and says what each
+predicts. Here they are scored on the recorded answers: error over budget, worst and per record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from npgcheck.conformance.choices import cost
+from npgcheck.conformance.guard import Answer
+from npgcheck.conformance.probes import Probe
+from npgcheck.conformance.reference import Reference
+from npgcheck.tolerance import UNIT_ROUNDOFF
+
+Array = np.ndarray
+
+#: An answer in float64 that is right to single precision errs by this many float64 budgets: the
+#: ratio of the two unit round-offs.
+SINGLE_PRECISION = UNIT_ROUNDOFF["float32"] / UNIT_ROUNDOFF["float64"]
+#: Candidates are screened on this many records before all of them are looked at.
+SCREEN = 10
+
+
+@dataclass(frozen=True)
+class Record:
+    """One call, its answer, and the reference of its problem."""
+
+    probe: Probe
+    answer: Answer
+    reference: Reference
+
+    @property
+    def value(self) -> Array:
+        """The answer as float64; records without one are never fitted."""
+        value = self.answer.value
+        if value is None:  # pragma: no cover - filtered before fitting
+            raise ValueError("a record without an answer was fitted")
+        return value
+
+    @property
+    def roundoff(self) -> float:
+        """u of the dtype that was returned, plus the reference's own measured error."""
+        return self.reference.scales.roundoff(str(self.answer.dtype))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One answer against one prediction.
+
+    Attributes:
+        error: norm of the disagreement, in the norm in which the quantity is compared.
+        budget: how large a right answer's error may be.
+        size: norm of what was predicted, in the same norm; for the digits that agree.
+        exact: the prediction, to be shown beside the answer.
+    """
+
+    error: float
+    budget: float
+    size: float
+    exact: Array
+
+    @property
+    def ratio(self) -> float:
+        """error / budget; infinite when the error is not a number."""
+        if not math.isfinite(self.error):
+            return math.inf
+        return self.error / self.budget if self.budget > 0 else math.inf * (self.error > 0)
+
+    @property
+    def digits(self) -> float:
+        """−log₁₀ of the relative error, between 0 and 17."""
+        if not math.isfinite(self.error):
+            return 0.0
+        if self.size == 0.0:
+            return 17.0 if self.ratio <= 1 else 0.0
+        relative = self.error / self.size
+        return 17.0 if relative == 0 else float(min(17.0, max(0.0, -math.log10(relative))))
+
+
+class Explainer(Protocol):
+    """What judges one quantity."""
+
+    def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
+        """Yields candidate choices, without estimated numbers."""
+        ...
+
+    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        """Returns the candidate with its numbers (λ, k) estimated; possibly several variants."""
+        ...
+
+    def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
+        """Returns the comparison, or None where the candidate says nothing on this problem."""
+        ...
+
+    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
+        """Returns the numeric stages that this quantity must follow when they are declared."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One candidate scored on all records.
+
+    Attributes:
+        choices: stage → choice or number.
+        judged: one comparison per record, None where the candidate says nothing.
+        allowed: the largest ratio that counts as right (1, or more under ``solver_rtol``).
+    """
+
+    choices: dict[str, Any]
+    judged: tuple[Judged | None, ...]
+    allowed: float = 1.0
+    partial: bool = False
+
+    @property
+    def worst(self) -> float:
+        """Largest error over budget."""
+        return max((j.ratio for j in self.judged if j is not None), default=math.inf)
+
+    @property
+    def fits(self) -> bool:
+        """Whether every judged record is within the budget (and some record was judged)."""
+        return not self.partial and not self.too_few and self.worst <= self.allowed
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the candidate speaks about too few of the answers to be an explanation."""
+        spoken = sum(j is not None for j in self.judged)
+        return spoken < min(4, len(self.judged))
+
+    @property
+    def agreeing(self) -> float:
+        """Fraction of the judged records that are within the budget."""
+        judged = [j for j in self.judged if j is not None]
+        return sum(j.ratio <= self.allowed for j in judged) / len(judged) if judged else 0.0
+
+    @property
+    def digits(self) -> float:
+        """The fewest digits that agree on any record; identically zero answers aside."""
+        return min((j.digits for j in self.judged if j is not None and j.size > 0), default=0.0)
+
+    @property
+    def cost(self) -> float:
+        return cost(self.choices)
+
+
+@dataclass
+class Explanations:
+    """Every candidate that fits a quantity, cheapest first, and the nearest that do not."""
+
+    fitting: list[Fit] = field(default_factory=list)
+    nearest: list[Fit] = field(default_factory=list)
+
+
+def explain(
+    explainer: Explainer,
+    records: Sequence[Record],
+    sampled: Sequence[str],
+    declared: dict[str, Any],
+) -> Explanations:
+    """Scores every candidate of ``explainer`` and returns those that fit, cheapest first.
+
+    Exact fits are preferred; only when there is none, fits to single precision are kept, each
+    with its estimated ``solver_rtol``.
+    """
+    found = Explanations()
+    if not records:
+        return found
+    allowed = 1.0
+    if declared.get("solver_rtol"):
+        allowed = max(1.0, declared["solver_rtol"] / UNIT_ROUNDOFF["float64"])
+    pinned = {s: declared[s] for s in explainer.pinned(declared) if declared.get(s) is not None}
+    screen = _spread(records, SCREEN)
+    loose: list[Fit] = []
+    for bare in explainer.candidates(records, sampled):
+        if not compatible(bare, declared):
+            continue
+        quick = [
+            _score(explainer, screen, c, allowed)
+            for c in _variants(explainer, screen, bare, pinned)
+        ]
+        if all(f.worst > SINGLE_PRECISION * allowed for f in quick):
+            found.nearest.extend(replace(f, partial=True) for f in quick)
+            continue
+        for choices in _variants(explainer, records, bare, pinned):
+            fit = _score(explainer, records, choices, allowed)
+            if fit.fits:
+                found.fitting.append(fit)
+            elif fit.worst <= SINGLE_PRECISION * allowed:
+                loose.append(fit)
+            else:
+                found.nearest.append(fit)
+    if not found.fitting:
+        found.fitting = [_as_limited_accuracy(fit) for fit in loose if not fit.too_few]
+        found.fitting.sort(key=lambda f: (round(math.log10(max(f.worst, 1.0))), f.cost))
+    else:
+        found.nearest.extend(loose)
+        found.fitting.sort(key=lambda f: f.cost)
+    found.nearest.sort(key=lambda f: (-f.agreeing, f.cost))
+    return found
+
+
+def _variants(
+    explainer: Explainer,
+    records: Sequence[Record],
+    bare: dict[str, Any],
+    pinned: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """The candidate with its numbers estimated, except those that the subject declared."""
+    if not pinned:
+        return explainer.estimate(records, bare)
+    if set(pinned) >= set(explainer.pinned({})):
+        return [{**bare, **pinned}]
+    found: list[dict[str, Any]] = []
+    for choices in explainer.estimate(records, bare):
+        held = {**choices, **pinned}
+        if held not in found:
+            found.append(held)
+    return found
+
+
+def compatible(choices: dict[str, Any], declared: dict[str, Any]) -> bool:
+    """Whether the candidate contradicts nothing that the subject declared."""
+    for stage, value in choices.items():
+        wanted = declared.get(stage)
+        if wanted is None:
+            continue
+        if isinstance(wanted, float | int) and not isinstance(value, str):
+            if not same_number(float(value), float(wanted)):
+                return False
+        elif wanted != value and not (stage == "advantage" and value == "expected"):
+            return False
+    return True
+
+
+def same_number(a: float, b: float) -> bool:
+    """Equal to the six digits to which estimated numbers are quoted."""
+    return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+
+
+def _as_limited_accuracy(fit: Fit) -> Fit:
+    """The same fit, with the accuracy that it needs as a named approximation."""
+    accuracy = float(f"{fit.worst * UNIT_ROUNDOFF['float64']:.1e}")
+    return Fit({**fit.choices, "solver_rtol": accuracy}, fit.judged, math.inf)
+
+
+def _score(
+    explainer: Explainer, records: Sequence[Record], choices: dict[str, Any], allowed: float
+) -> Fit:
+    return Fit(choices, tuple(explainer.judge(r, choices) for r in records), allowed)
+
+
+def _spread(records: Sequence[Record], count: int) -> list[Record]:
+    """Up to ``count`` records spread evenly over all of them."""
+    if len(records) <= count:
+        return list(records)
+    return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]

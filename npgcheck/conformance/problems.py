@@ -1,0 +1,61 @@
+"""Which problems a run asks: the designed ones of each family first, then drawn ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+from npgcheck.conformance.contract import FAMILIES
+from npgcheck.conformance.guard import Caller
+from npgcheck.conformance.pure_problems import PureProblem, linear_systems, reward_streams
+from npgcheck.conformance.subject import Subject
+from npgcheck.errors import UsageError, nearest
+
+#: Systems and streams for the pure functions; they cost microseconds.
+PURE_COUNT = 36
+
+
+def problems_for(
+    subject: Subject,
+    caller: Caller,
+    families: Sequence[str],
+    examples: int,
+    seed: int,
+    problem_id: str | None,
+) -> list[Any]:
+    """Returns about ``examples`` problems, shared evenly by the families, families taking turns.
+
+    Raises:
+        UsageError: a family or a problem that does not exist.
+    """
+    from npgcheck import problem_sets
+
+    for family in families:
+        if family not in FAMILIES:
+            raise UsageError(
+                f"no family {family!r}.{nearest(family, FAMILIES)} Known: {', '.join(FAMILIES)}."
+            )
+    if not families:
+        raise UsageError("no policy family to judge: families is empty.")
+    if problem_id is not None:
+        return [problem_sets.find(problem_id, seed=seed)]
+    share = -(-examples // len(families))
+    lists = []
+    for family in families:
+        if family == "own":
+            from npgcheck.conformance.own import own_problems
+
+            lists.append(own_problems(subject, caller, seed, share))
+            continue
+        designed = list(problem_sets.designed(family))[:share]
+        drawn = problem_sets.drawn(family, seed=seed, count=max(0, share - len(designed)))
+        lists.append([*designed, *drawn])
+    turns = chain.from_iterable(zip_longest(*lists))
+    return [problem for problem in turns if problem is not None]
+
+
+def pure_problems(quantity: str, seed: int) -> list[PureProblem]:
+    """The problems of a function that takes no policy problem."""
+    build = linear_systems if quantity == "conjugate_gradient" else reward_streams
+    return build(seed, PURE_COUNT)

@@ -1,0 +1,3 @@
+"""Recomputing a quantity from the subject's own lower answers."""
+
+RECOMPUTE: dict = {}

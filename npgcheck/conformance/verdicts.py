@@ -1,0 +1,487 @@
+"""Statuses: from the explanation of a quantity to its results in the report."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.check_ids import check_id
+from npgcheck.conformance.choices import choice, cost
+from npgcheck.conformance.collect import explainer_of
+from npgcheck.conformance.contract import QUANTITIES
+from npgcheck.conformance.fitting import Fit, Judged, Record, compatible
+from npgcheck.conformance.reconcile import SOLVES, contradicts
+from npgcheck.conformance.report import CheckResult, Diagnosis
+from npgcheck.conformance.run_state import Run
+
+#: A pass needs this many judged problems with γ ≥ 1/2 (and shared features, unless only tabular
+#: problems were asked for).
+ENOUGH = 8
+FAULT_WORDS = {
+    "raised": "raised an exception",
+    "hung": "did not return in time",
+    "crashed": "ended its process",
+    "non_finite": "returned NaN or infinity",
+    "wrong_shape": "returned the wrong shape",
+    "wrong_type": "returned something that is no array of numbers",
+    "mutated_problem": "changed its arguments",
+}
+
+
+def judge(state: Run, quantity: str) -> list[CheckResult]:
+    """The contract, asking twice, the value, and its consistency with the other quantities."""
+    results = _contract(state, quantity) + _twice(state, quantity)
+    records = state.judgeable(quantity)
+    if not records:
+        return results or [_nothing_judged(state, quantity)]
+    found = state.explanations[quantity]
+    fit = state.fit(quantity)
+    if fit is not None:
+        return [_explained(state, quantity, records, fit), *results]
+    if found.fitting:
+        return [_inconsistent(state, quantity, records, found.fitting[0]), *results]
+    return [_refuted(state, quantity, records), *results]
+
+
+def not_covered(quantity: str) -> CheckResult:
+    """The result of a quantity that the subject does not define."""
+    return CheckResult(
+        id=check_id(quantity, "value"),
+        quantity=quantity,
+        title="against the exact value",
+        status="not_covered",
+        kind="value",
+        problems=0,
+        worst=0.0,
+        digits=0.0,
+        reason="not defined by the subject",
+    )
+
+
+# ---- the contract -----------------------------------------------------------------------------
+
+
+def _contract(state: Run, quantity: str) -> list[CheckResult]:
+    collected = state.collector.found[quantity]
+    if not collected.faults:
+        return []
+    probe, fault = collected.faults[0]
+    kinds = Counter(f.kind for _, f in collected.faults)
+    times = f", on {len(collected.faults)} calls" if len(collected.faults) > 1 else ""
+    stopped = "; it was not called again" if collected.gave_up else ""
+    others = [FAULT_WORDS[k] for k in kinds if k != fault.kind]
+    also = f"; it also {' and '.join(others)}" if others else ""
+    return [
+        CheckResult(
+            id=check_id(quantity, "contract"),
+            quantity=quantity,
+            title=FAULT_WORDS[fault.kind],
+            status="fail",
+            kind="contract",
+            problems=len(collected.positions),
+            worst=math.inf,
+            digits=0.0,
+            reason=f"{fault.message}{times}, first on {_where(probe.problem)}{also}{stopped}",
+            refuted_after=probe.position + 1,
+            traceback=fault.traceback,
+        )
+    ]
+
+
+def _where(problem: Any) -> str:
+    return f"problem {problem.id} ({problem.describe()})"
+
+
+def _twice(state: Run, quantity: str) -> list[CheckResult]:
+    """Asking twice must agree within the budget of the quantity itself."""
+    explainer = explainer_of(quantity)
+    bare = next(iter(explainer.candidates(state.records[quantity] or [], ("mdp",))), {})
+    for record, again in state.collector.found[quantity].repeats:
+        if again.value is None or again.value.shape != record.value.shape:
+            continue
+        difference = float(np.max(np.abs(again.value - record.value), initial=0.0))
+        if difference == 0.0:
+            continue
+        judged = explainer.judge(record, bare) if quantity != "train" else None
+        size = float(np.max(np.abs(record.value), initial=0.0))
+        floor = 1e4 * record.roundoff * size  # sums in another order, on several threads
+        if difference > max(judged.budget if judged else 0.0, floor):
+            problem = record.probe.problem
+            return [
+                CheckResult(
+                    id=check_id(quantity, "twice"),
+                    quantity=quantity,
+                    title="two calls with the same arguments disagree",
+                    status="fail",
+                    kind="property",
+                    problems=len(state.collector.found[quantity].repeats),
+                    worst=difference / floor if floor else math.inf,
+                    digits=0.0 if size == 0 else max(0.0, -math.log10(difference / size)),
+                    reason=f"answers differ by {difference:.2g} on {_where(problem)}; "
+                    "is it random, or does it keep state between calls?",
+                    refuted_after=record.probe.position + 1,
+                )
+            ]
+    return []
+
+
+# ---- the value --------------------------------------------------------------------------------
+
+
+def _nothing_judged(state: Run, quantity: str) -> CheckResult:
+    collected = state.collector.found[quantity]
+    if collected.unsupported:
+        reason = f"unsupported: {Counter(collected.unsupported).most_common(1)[0][0]}"
+    elif QUANTITIES[quantity].not_asked >= set(state.families):
+        reason = f"not asked in the family {', '.join(state.families)}"
+    else:
+        reason = "no problem with a well-conditioned Fisher matrix among those asked"
+    return _result(quantity, "skip", [], None, reason=reason)
+
+
+def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -> CheckResult:
+    """Within the budget under the run's conventions: a pass, or a deviation by name."""
+    diagnosis = diagnose(fit.choices)
+    open_ = [d for d in diagnosis if not _declared(d, state.declared)]
+    serious = [d for d in open_ if d.kind in ("convention", "approximation")]
+    unsupported = state.collector.found[quantity].unsupported
+    reason = _too_few(state, quantity, records)
+    if reason and not serious:
+        if unsupported:
+            reason += f" ({unsupported[0]})"
+        return _result(quantity, "skip", records, fit, diagnosis=diagnosis, reason=reason)
+    status = "deviates" if serious else "pass"
+    text = "; ".join(d.note for d in serious)
+    if unsupported:
+        more = f"{len(unsupported)} problems unsupported: {unsupported[0]}"
+        text = f"{text}; {more}" if text else more
+    return _result(quantity, status, records, fit, diagnosis=diagnosis, reason=text)
+
+
+def _too_few(state: Run, quantity: str, records: Sequence[Record]) -> str:
+    """Why this many problems do not make a pass, or ""."""
+    if state.single:
+        return ""
+    telling = set()
+    features = False
+    for record in records:
+        problem = record.reference.problem
+        if not QUANTITIES[quantity].takes_problem or problem.discount >= 0.5:
+            telling.add(record.probe.position)
+            features |= problem.family != "tabular"
+    if len(telling) < ENOUGH:
+        return f"only {len(telling)} problems judged that could tell; a pass needs {ENOUGH}"
+    if not features and set(state.families) != {"tabular"} and QUANTITIES[quantity].takes_problem:
+        return "no problem with shared features was judged"
+    return ""
+
+
+def _inconsistent(
+    state: Run, quantity: str, records: Sequence[Record], own: Fit
+) -> CheckResult:
+    """It fits, but only under other conventions than the rest of the subject."""
+    mine = ", ".join(_phrase(s, v) for s, v in contradicts(state.vector, quantity, own.choices))
+    rest = ", ".join(
+        _phrase(s, state.vector.get(s, state.vector.get(f"solve:{s}")))
+        for s, _ in contradicts(state.vector, quantity, own.choices)
+    )
+    base = expected(state, quantity, records)
+    return _result(
+        quantity,
+        "fail",
+        records,
+        rescore(quantity, records, base),
+        kind="consistency",
+        diagnosis=diagnose(own.choices),
+        reason=f"right only with {mine}, while the other quantities have {rest}",
+    )
+
+
+def _phrase(stage: str, value: Any) -> str:
+    names = {"fisher_scale": "F", "gradient_factor": "g", "weighting": "weighting"}
+    if stage == "damping":
+        return f"λ = {value:.6g}" if value else "λ = 0"
+    if stage == "gradient_factor":
+        return "g = ∇J" if value == "1/(1-gamma)" else "g = (1−γ)∇J"
+    if stage == "cg_iterations":
+        return f"{value} CG iterations" if value else "a converged solve"
+    return f"{names.get(stage, stage)} {value}"
+
+
+def _refuted(state: Run, quantity: str, records: Sequence[Record]) -> CheckResult:
+    """No choice explains the answers."""
+    broken = state.undeclared.get(quantity)
+    if broken:
+        found = diagnose(broken[0].choices)
+        stated = ", ".join(
+            f"{k}={v!r}"
+            for k, v in state.declared.items()
+            if not compatible({**_numeric_defaults(quantity), **broken[0].choices}, {k: v})
+        )
+        text = "; ".join(d.note for d in found if d.kind != "free") or "the contract's own choices"
+        fit = rescore(quantity, records, expected(state, quantity, records))
+        return _result(
+            quantity,
+            "fail",
+            records,
+            fit,
+            diagnosis=found,
+            reason=f"declares {stated or 'conventions'} but its answers follow {text}",
+        )
+    from npgcheck.conformance.facts import describe_error
+
+    base = expected(state, quantity, records)
+    fit = rescore(quantity, records, base)
+    return _result(
+        quantity, "fail", records, fit, reason=describe_error(quantity, records, fit, base)
+    )
+
+
+def _numeric_defaults(quantity: str) -> dict[str, Any]:
+    return {"damping": 0.0, "cg_iterations": 0} if quantity in SOLVES else {}
+
+
+def expected(state: Run, quantity: str, records: Sequence[Record]) -> dict[str, Any]:
+    """The choices that a refuted quantity is compared under: nearest to its answers among those
+    that the other quantities allow, the contract's own when nothing is near."""
+    # A mistake that reproduces some answers by a far-fetched choice is not that choice.
+    options = [
+        f
+        for f in state.explanations[quantity].nearest
+        if not contradicts(state.vector, quantity, f.choices)
+        and all(d.kind == "free" for d in diagnose(f.choices))
+    ]
+    options.sort(key=lambda f: (-round(f.agreeing, 1), f.cost))
+    if options:
+        return options[0].choices
+    candidates = list(explainer_of(quantity).candidates(records, state.sampled(quantity)))
+    fitting = [c for c in candidates if not contradicts(state.vector, quantity, c)]
+    return min(fitting or candidates, key=cost)
+
+
+def rescore(quantity: str, records: Sequence[Record], choices: dict[str, Any]) -> Fit:
+    """Judges every record under the given choices."""
+    explainer = explainer_of(quantity)
+    list(explainer.candidates(records, ("mdp",)))  # lets it see the anchors
+    return Fit(choices, tuple(explainer.judge(r, choices) for r in records))
+
+
+def _result(
+    quantity: str,
+    status: Any,
+    records: Sequence[Record],
+    fit: Fit | None,
+    *,
+    kind: str = "value",
+    diagnosis: tuple[Diagnosis, ...] = (),
+    reason: str = "",
+) -> CheckResult:
+    titles = {
+        "value": "against the exact value",
+        "consistency": "with the other quantities' conventions",
+    }
+    return CheckResult(
+        id=check_id(quantity, kind),
+        quantity=quantity,
+        title=titles[kind],
+        status=status,
+        kind=kind,  # type: ignore[arg-type]
+        problems=len({r.probe.position for r in records}),
+        worst=fit.worst if fit else 0.0,
+        digits=fit.digits if fit else 0.0,
+        diagnosis=diagnosis,
+        reason=reason,
+        refuted_after=_first_refuted(records, fit) if status == "fail" and fit else None,
+    )
+
+
+def _first_refuted(records: Sequence[Record], fit: Fit) -> int | None:
+    """How many problems had been asked when the first was refuted, counted from one."""
+    asked: list[int] = []
+    for record, judged in zip(records, fit.judged, strict=True):
+        if record.probe.position not in asked:
+            asked.append(record.probe.position)
+        if judged is not None and judged.ratio > fit.allowed:
+            return len(asked)
+    return None
+
+
+def first_refutation(records: Sequence[Record], fit: Fit) -> tuple[Record, Judged] | None:
+    """The smallest refuted record, by the size of its problem; the largest error among equals."""
+    refuted = [
+        (r, j)
+        for r, j in zip(records, fit.judged, strict=True)
+        if j is not None and j.ratio > fit.allowed
+    ]
+    return min(refuted, key=lambda rj: (rj[0].answer.value.size, -rj[1].ratio), default=None)  # type: ignore[union-attr]
+
+
+# ---- naming -----------------------------------------------------------------------------------
+
+
+def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
+    """The choices that are not what the contract asks for, as diagnoses."""
+    found = []
+    for stage, value in choices.items():
+        if stage.startswith("_") or (not isinstance(value, str) and not value):
+            continue
+        entry = choice(stage, value)
+        if entry.default:
+            continue
+        number = None if isinstance(value, str) else float(value)
+        found.append(Diagnosis(stage, entry.name, entry.kind, number, _note(entry.name, number)))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def _note(name: str, number: float | None) -> str:
+    notes = {
+        "damping": f"damping λ = {number:.6g}" if number else "",
+        "damped-fisher": f"damping λ = {number:.6g} inside the matrix" if number else "",
+        "truncated-cg": f"conjugate gradient stopped after {number:.0f} iterations"
+        if number
+        else "",
+        "cg-stopped-at-a-tolerance": "conjugate gradient stopped early, at a tolerance",
+        "limited-accuracy": f"right to a relative {number:.1g} only, as in single precision "
+        "or after an iteration stopped at a tolerance"
+        if number
+        else "",
+        "missing-gamma-t": "states weighted without γᵗ",
+        "per-trajectory-mean": "every trajectory weighs the same, whatever its length",
+        "empirical-fisher": "Fisher matrix from the batch's own actions",
+        "normalised-advantages": "advantages normalised over the batch",
+        "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
+        "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
+        "damped-length": "step length from the damped xᵀ(F+λI)x",
+    }
+    return notes.get(name, name.replace("-", " "))
+
+
+_KEYWORD = {
+    "damping": "damping",
+    "damping_in_fisher": "damping",
+    "cg_iterations": "cg_iterations",
+    "cg_stopping": "solver_rtol",
+    "solver_rtol": "solver_rtol",
+    "weighting": "weighting",
+    "fisher": "fisher",
+    "advantage": "advantage",
+    "step_length": "step_length",
+}
+
+
+def _declared(diagnosis: Diagnosis, declared: dict[str, Any]) -> bool:
+    if diagnosis.stage == "damping_in_fisher":
+        return declared.get("damping_in") == "fisher"
+    return declared.get(_KEYWORD.get(diagnosis.stage, diagnosis.stage)) is not None
+
+
+def declare_line(results: Iterable[CheckResult], state: Run) -> str:
+    """The line that declares everything that deviates, together with what is declared already."""
+    named: dict[str, Any] = {}
+    for result in results:
+        if result.status != "deviates":
+            continue
+        for d in result.diagnosis:
+            if d.kind not in ("convention", "approximation") or d.stage not in _KEYWORD:
+                continue
+            keyword = _KEYWORD[d.stage]
+            if d.stage == "damping_in_fisher":
+                named["damping_in"] = "fisher"
+            if keyword == "cg_iterations" and d.value is not None:
+                named[keyword] = int(d.value)
+            elif keyword == "solver_rtol":
+                # One more digit of slack: the estimate is the worst that was seen, not a bound.
+                seen = (d.value or 1e-4) * 10.0
+                rounded = float(f"{10.0 ** math.ceil(math.log10(seen)):.0e}")
+                named[keyword] = min(1e-3, max(named.get(keyword, 0.0), rounded))
+            elif d.value is not None:
+                named[keyword] = d.value
+            else:
+                named[keyword] = next(
+                    c for c in _values_of(d.stage) if choice(d.stage, c).name == d.choice
+                )
+    if not named:
+        return ""
+    named = {**state.declared, **named}
+    inside = ", ".join(f"{k}={v!r}" for k, v in named.items())
+    return f"conventions = npgcheck.Conventions({inside})"
+
+
+def _values_of(stage: str) -> list[str]:
+    from npgcheck.conformance.choices import CHOICES
+
+    return [value for s, value in CHOICES if s == stage]
+
+
+def conventions_found(state: Run) -> dict[str, Any]:
+    """What was declared or inferred: name → value."""
+    found: dict[str, Any] = {}
+    for fit in state.chosen.values():
+        if fit is None:
+            continue
+        for stage, value in fit.choices.items():
+            if stage.startswith("_") or stage in ("kl_model", "cg_stopping"):
+                continue
+            if stage == "weighting" and fit.choices.get("sampled") == "batch":
+                continue
+            known = found.get(stage)
+            if known is None or (isinstance(value, float) and value > (known or 0.0)):
+                found[stage] = value
+            elif stage == "sampled" and value not in str(known).split("+"):
+                found[stage] = f"{known}+{value}"
+    return {**found, **state.declared}
+
+
+# ---- what was not seen ------------------------------------------------------------------------
+
+
+def not_visible(state: Run) -> tuple[str, ...]:
+    """What the given functions cannot show."""
+    missing = []
+    defined = set(state.subject.functions)
+    accessed = set().union(*(c.accessed for c in state.collector.found.values()), set())
+    if "batch" not in accessed:
+        missing.append("batches")
+    if "episodes" not in accessed:
+        missing.append("trajectories")
+    if "gaussian" not in state.families:
+        missing.append("Gaussian policies")
+    if set(state.families) == {"tabular"}:
+        missing.append("state weights (a tabular direction is blind to them)")
+    if not defined & {"fisher", "fisher_vector_product"} and defined & set(SOLVES):
+        missing.append("the scale of F apart from that of x")
+    floor = detection_floor(state)
+    if floor:
+        missing.append(f"damping below {floor:.0e}")
+    return tuple(missing)
+
+
+def detection_floor(state: Run) -> float:
+    """The smallest λ that some judged answer would have betrayed; 0 when no solve was judged."""
+    floors = []
+    for quantity in ("natural_gradient", "update", "trust_region_proposal", "train"):
+        fit = state.fit(quantity)
+        if fit is None or fit.choices.get("damping"):
+            continue
+        explainer = explainer_of(quantity)
+        for record, judged in zip(state.judgeable(quantity), fit.judged, strict=False):
+            x, _ = explainer.solution(record)
+            size = float(np.linalg.norm(x))
+            if judged is not None and size > 0 and math.isfinite(fit.worst):
+                floors.append(judged.budget * min(max(fit.worst, 1.0), 1e12) / size)
+        if floors:
+            return min(floors)
+    return 0.0
+
+
+def command(state: Run) -> str:
+    """The command that repeats this run."""
+    parts = ["npgcheck verify", state.subject.target or state.subject.name]
+    if state.examples:
+        parts.append(f"--examples {state.examples}")
+    parts.append(f"--seed {state.seed}")
+    return " ".join(parts)

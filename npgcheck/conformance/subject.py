@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from npgcheck.conformance.check_ids import CHECK_SETS
 from npgcheck.conformance.contract import (
     DEFAULT_FAMILIES,
     FAMILIES,
@@ -25,9 +25,6 @@ from npgcheck.conformance.contract import (
     in_order,
 )
 from npgcheck.errors import UsageError, nearest
-
-CHECK_ID = re.compile(r"NPG-[A-Z]+-\d{3}")
-"""The form of a check id."""
 
 _FRAMEWORKS = ("torch", "jax", "flax", "tensorflow", "gymnasium", "stable_baselines3", "sklearn")
 """Packages whose base classes define methods (``train``, ``score``) that are no answers of ours."""
@@ -112,7 +109,7 @@ def subject_from(
         functions=MappingProxyType(functions),
         families=families,
         conventions=_conventions(name, members.get("conventions")),
-        known_failures=MappingProxyType(_known_failures(name, members.get("known_failures"))),
+        known_failures=MappingProxyType(check_known_failures(name, members.get("known_failures"))),
         policy_functions=MappingProxyType(own),
         policy_sizes=MappingProxyType(_sizes(name, members) if own else {}),
         near_misses=MappingProxyType(misses),
@@ -340,7 +337,8 @@ def _conventions(name: str, declared: Any) -> Any:
     )
 
 
-def _known_failures(name: str, declared: Any) -> dict[str, str]:
+def check_known_failures(name: str, declared: Any) -> dict[str, str]:
+    """The baseline as a dict; anything wrong with it is a usage error that starts with ``name``."""
     if declared is None:
         return {}
     if not isinstance(declared, Mapping):
@@ -348,11 +346,12 @@ def _known_failures(name: str, declared: Any) -> dict[str, str]:
             f"{name}: known_failures is {_article(type(declared).__name__)}; "
             f'write known_failures = {{"NPG-F-003": "why"}}.'
         )
+    ids = frozenset().union(*CHECK_SETS.values())
     for check, why in declared.items():
-        if not isinstance(check, str) or not CHECK_ID.fullmatch(check):
+        if check not in ids:
             raise UsageError(
-                f"{name}, known_failures: {check!r} is no check id; ids look like NPG-F-003 and "
-                f"stand in the report."
+                f"{name}, known_failures: there is no check {check!r}.{nearest(str(check), ids)} "
+                f"The ids stand in the report."
             )
         if not isinstance(why, str) or not why.strip():
             raise UsageError(f"{name}, known_failures: {check} needs a reason, in words.")

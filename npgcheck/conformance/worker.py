@@ -152,6 +152,7 @@ class _Child:
             start_new_session=True,
         )
         self._target = target
+        self._ended = False
         # When the child has ended already, that is explained where its answer is awaited.
         with suppress(BrokenPipeError):
             self._send(("load", target, sys.path[:], time_limit, first_call_limit))
@@ -255,6 +256,9 @@ class _Child:
 
     def end(self) -> None:
         """Ends the child and what it started, whatever they are doing."""
+        if self._ended:  # its number may belong to another process by now
+            return
+        self._ended = True
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with suppress(BrokenPipeError):  # unsent bytes for a child that is gone

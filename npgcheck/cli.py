@@ -1,0 +1,369 @@
+"""The ``npgcheck`` command.
+
+Exit codes: 0 nothing wrong; 1 a refutation, a surviving control or a stale known failure (and,
+under ``--strict``, an undeclared deviation); 2 the request was wrong, or nothing was judged;
+130 interrupted. A mistake in npgcheck itself is none of these: it exits with 70 and says so.
+
+Results go to standard output; progress and messages go to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+import npgcheck
+from npgcheck.errors import NpgcheckError, UsageError, nearest
+
+INTERRUPTED = 130
+INTERNAL_ERROR = 70
+
+
+class _Group(click.Group):
+    """A group that names the nearest command to an unknown one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            raise UsageError(
+                f"there is no command {name!r}.{nearest(name, known)} "
+                f"The commands are: {', '.join(known)}."
+            )
+        return super().resolve_command(ctx, args)
+
+
+class _OneOf(click.ParamType):
+    """A choice whose error names the nearest value."""
+
+    name = "name"
+
+    def __init__(self, what: str, known: tuple[str, ...]) -> None:
+        self.what = what
+        self.known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.known:
+            raise UsageError(
+                f"there is no {self.what} {value!r}.{nearest(str(value), self.known)} "
+                f"Known: {', '.join(self.known)}."
+            )
+        return str(value)
+
+
+class _Seed(click.ParamType):
+    """A non-negative integer, or ``random``."""
+
+    name = "seed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == "random":
+            import secrets
+
+            return secrets.randbelow(2**31)
+        try:
+            seed = int(value)
+        except ValueError:
+            seed = -1
+        if seed < 0:
+            raise UsageError(f"--seed {value}: give a non-negative integer, or random.")
+        return seed
+
+
+_FORMAT = _OneOf("format", ("text", "json", "junit", "markdown"))
+_STYLE = _OneOf("style", ("numpy", "torch", "batch"))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(npgcheck.__version__, "--version", message="npgcheck %(version)s")
+def cli() -> None:
+    """gradcheck for policy optimisation.
+
+    Judges your natural policy gradient (NPG, TRPO, PPO's parts) against exact answers:
+
+        npgcheck new my_npg.py          write a file to start from
+        npgcheck verify my_npg.py       judge it
+    """
+
+
+@cli.command()
+@click.argument("target")
+@click.option("--examples", type=int, default=None, help="Problems in all.  [default: 120]")
+@click.option("--seed", type=_Seed(), default="0", help="Seed of the drawn problems, or random.")
+@click.option("--only", multiple=True, metavar="QUANTITY", help="Judge this quantity; repeatable.")
+@click.option("--families", multiple=True, metavar="NAMES", help="Policy families, with commas.")
+@click.option("--checks", default=None, metavar="SET", help="A dated check set.  [default: newest]")
+@click.option("--problem", "problem_id", default=None, metavar="ID", help="On this problem alone.")
+@click.option("--strict", is_flag=True, help="Undeclared deviations are failures too.")
+@click.option("--controls", is_flag=True, help="Also plant mistakes in your answers: caught?")
+@click.option(
+    "--isolate/--no-isolate",
+    default=os.name == "posix",
+    help="Run your code in a process of its own.  [default: isolate]",
+)
+@click.option("--time-limit", type=float, default=5.0, show_default=True, help="Seconds per call.")
+@click.option(
+    "--format", "file_format", type=_FORMAT, default="text", help="text, json, junit or markdown."
+)
+@click.option("--output", default=None, metavar="FILE", help="Write the report there.")
+@click.option("--force", is_flag=True, help="Let --output replace a file that is no report.")
+def verify(
+    target: str,
+    examples: int | None,
+    seed: int,
+    only: tuple[str, ...],
+    families: tuple[str, ...],
+    checks: str | None,
+    problem_id: str | None,
+    strict: bool,
+    controls: bool,
+    isolate: bool,
+    time_limit: float,
+    file_format: str,
+    output: str | None,
+    force: bool,
+) -> int:
+    """Judge TARGET: a Python file, a module, module:object, or an adapter's name.
+
+    A file that exists wins over a module, a module over an adapter. Everything that the target
+    defines of the contract is judged; the rest is "not covered".
+    """
+    from npgcheck.conformance.output import destination, render
+
+    if examples is not None and examples < 1:
+        raise UsageError(f"--examples {examples}: at least one problem is needed.")
+    if not time_limit > 0:
+        raise UsageError(f"--time-limit {time_limit:g}: give a positive number of seconds.")
+    where = destination(output, file_format, force)
+    options: dict[str, Any] = {
+        "examples": examples,
+        "checks": checks,
+        "problem_id": problem_id,
+        "families": _families(families),
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    options |= {"seed": seed, "only": _quantities(only), "controls": controls}
+    with _stdout_for_the_report(keep=isolate) as emit:
+        report = _run(target, isolate, time_limit, options)
+        from npgcheck.conformance.report import exit_code
+
+        if where.path is not None:
+            where.write(render(report, file_format, strict))
+            click.echo(f"report written to {output}", err=True)
+        elif file_format == "text" and isolate and sys.stdout.isatty():
+            from npgcheck.conformance.render_text import print_report
+
+            print_report(report)
+        else:
+            emit(render(report, file_format, strict))
+    code = exit_code(report, strict)
+    if code == 2:
+        _say(_nothing_judged(report))
+    return code
+
+
+def _run(target: str, isolate: bool, time_limit: float, options: dict[str, Any]) -> Any:
+    """Loads, runs and names the report after what the user wrote."""
+    from dataclasses import replace
+
+    from npgcheck.conformance.guard import LocalCaller
+    from npgcheck.conformance.subject import load
+    from npgcheck.conformance.worker import WorkerCaller
+
+    local = None if isolate else LocalCaller(load(target), time_limit)
+    caller = local or WorkerCaller(target, time_limit)
+    try:
+        # The worker imports the subject while this process imports the engine.
+        from npgcheck.conformance.engine import run
+
+        with _Progress() as progress:
+            report = run(caller.subject, caller, progress=progress, **options)
+    finally:
+        caller.close()
+    return replace(report, target=target)
+
+
+def _nothing_judged(report: Any) -> str:
+    why = [r.reason for r in report.results if r.status == "skip" and r.reason]
+    return "nothing was judged" + (f": {why[0]}" if why else ".")
+
+
+def _quantities(names: tuple[str, ...]) -> tuple[str, ...]:
+    from npgcheck.conformance.contract import QUANTITIES
+
+    chosen = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    for name in chosen:
+        if name not in QUANTITIES:
+            raise UsageError(
+                f"there is no quantity {name!r}.{nearest(name, QUANTITIES)} "
+                f"The quantities are: {', '.join(QUANTITIES)}."
+            )
+    return tuple(dict.fromkeys(chosen))
+
+
+def _families(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    from npgcheck.conformance.subject import check_families
+
+    chosen = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    check_families(chosen, "--families")
+    return tuple(dict.fromkeys(chosen)) or None
+
+
+class _Progress:
+    """One line on standard error, rewritten in place; silent when that is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+        self._last = 0.0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._last:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def __call__(self, text: str) -> None:
+        import time
+
+        now = time.monotonic()
+        if self._shown and now - self._last > 0.1:
+            self._last = now
+            sys.stderr.write(f"\r\x1b[K{text[:78]}")
+            sys.stderr.flush()
+
+
+@contextmanager
+def _stdout_for_the_report(keep: bool) -> Iterator[Any]:
+    """Yields a function that prints on standard output.
+
+    When a subject runs in this process (``keep`` is false) whatever else is written to standard
+    output, by Python or by compiled code, goes to standard error in the meantime.
+    """
+    if keep:
+        yield lambda text: click.echo(text, nl=False)
+        return
+    sys.stdout.flush()
+    try:
+        saved = os.dup(sys.stdout.fileno())
+    except (OSError, ValueError):  # no real file behind it, as under a test runner
+        from contextlib import redirect_stdout
+
+        real = sys.stdout
+        with redirect_stdout(sys.stderr):
+            yield lambda text: real.write(text)
+        return
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as stream:
+            yield stream.write
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, sys.stdout.fileno())
+        os.close(saved)
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--style", type=_STYLE, default="numpy", help="numpy, torch or batch.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def new(file: str, style: str, force: bool) -> int:
+    """Write a commented starter FILE with one deliberate mistake to find."""
+    from npgcheck.conformance.templates import write
+
+    path = write(file, style, force)
+    click.echo(f"{path} holds a natural gradient with one mistake. Find it:\n")
+    click.echo(f"    npgcheck verify {shlex.quote(str(path))}")
+    return 0
+
+
+@cli.command()
+@click.argument("problem_id", required=False, metavar="[ID]")
+@click.option("--families", multiple=True, metavar="NAMES", help="List these families only.")
+@click.option("--seed", type=_Seed(), default="0", help="Seed of the drawn problems.")
+@click.option("--format", "file_format", type=_OneOf("format", ("text", "json")), default="text")
+def problems(problem_id: str | None, families: tuple[str, ...], seed: int, file_format: str) -> int:
+    """List the designed problems, or show the one with this ID."""
+    from npgcheck.conformance import show
+
+    if problem_id is None:
+        click.echo(show.listing(_families(families), file_format), nl=False)
+    else:
+        click.echo(show.one_problem(problem_id, seed, file_format), nl=False)
+    return 0
+
+
+@cli.command()
+@click.argument("name", required=False)
+def explain(name: str | None) -> int:
+    """Say what NAME means: a choice from a diagnosis, a quantity, or a check id."""
+    from npgcheck.conformance import show
+
+    click.echo(show.explanation(name), nl=False)
+    return 0
+
+
+@cli.command()
+@click.argument("quantity")
+@click.argument("problem_id", metavar="ID")
+@click.option("--seed", type=_Seed(), default="0", help="Seed of the drawn problems.")
+def oracle(quantity: str, problem_id: str, seed: int) -> int:
+    """Print the exact QUANTITY of the problem ID, as JSON."""
+    from npgcheck.conformance import show
+
+    _quantities((quantity,))
+    click.echo(show.exact(quantity, problem_id, seed), nl=False)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command line and returns its exit code."""
+    try:
+        code = cli.main(arguments, prog_name="npgcheck", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted.")
+        return INTERRUPTED
+    except click.ClickException as error:
+        _say(_one_sentence(error))
+        return 2
+    except NpgcheckError as error:
+        _say(str(error))
+        return 2
+    except BrokenPipeError:
+        # The reader went away, as `| head` does; Python would complain again at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _say("this is a mistake in npgcheck, not in your code; please report the lines above.")
+        return INTERNAL_ERROR
+
+
+def _one_sentence(error: click.ClickException) -> str:
+    """Click's message, and where to read on."""
+    text = error.format_message().rstrip()
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+    return f"{text} See {path or 'npgcheck'} --help."
+
+
+def _say(text: str) -> None:
+    click.echo(f"npgcheck: {text}", err=True)

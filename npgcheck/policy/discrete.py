@@ -210,7 +210,7 @@ class SoftmaxPolicy(DiscretePolicy):
 
     def jvp(self, theta: Array, observations: Array | None, vector: Array) -> Array:
         """(N, A): the logits are linear, so J v = logits(v)."""
-        return self.logits(vector, observations)
+        return self.logits(shapes.parameters(vector, self.num_parameters, "vector"), observations)
 
     def vjp(self, theta: Array, observations: Array | None, cotangent: Array) -> Array:
         """(D,): oᵀ c."""
@@ -223,7 +223,8 @@ class SoftmaxPolicy(DiscretePolicy):
     def logits_difference(self, theta: Array, other: Array, observations: Array | None) -> Array:
         """(N, A): logits of the difference, which loses no digit as the two coincide."""
         theta = shapes.parameters(theta, self.num_parameters)
-        return self.logits(shapes.parameters(other, self.num_parameters) - theta, observations)
+        other = shapes.parameters(other, self.num_parameters, "other")
+        return self.logits(other - theta, observations)
 
     def layout(self) -> dict[str, tuple[int, ...]]:
         """One array, "weights" (k, A)."""

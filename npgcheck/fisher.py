@@ -147,7 +147,7 @@ def kl(
         direction: "forward" or "reverse".
 
     Returns:
-        The divergence, finite for any finite parameters with KL below 1e308.
+        The divergence; inf only where it exceeds the largest float.
     """
     if direction == "reverse":
         theta, other = other, theta
@@ -157,14 +157,16 @@ def kl(
         rows = _gaussian_kl(policy, theta, other, observations)
     else:
         rows = _discrete_kl(policy, theta, other, observations)
-    return float(_weights(weights, len(rows)) @ rows)
+    weights = _weights(weights, len(rows))
+    return float(weights @ np.where(weights == 0, 0, rows))
 
 
 def _discrete_kl(policy: DiscretePolicy, theta: Array, other: Array, obs: Any) -> Array:
+    difference = policy.logits_difference(theta, other, obs)
     probabilities = policy.probabilities(theta, obs)
     log_old = policy.log_probabilities(theta, obs)
     log_new = policy.log_probabilities(other, obs)
-    change = centred(probabilities, policy.logits_difference(theta, other, obs))
+    change = centred(probabilities, difference)
     # with D = Δz − E_π Δz:  KL = log E_π e^D = log(1 + E_π [e^D − 1 − D])
     excess = exponential_excess(probabilities, log_old, change)
     direct = np.einsum("na,na->n", probabilities, log_old - log_new)
@@ -181,9 +183,10 @@ def _gaussian_kl(policy: GaussianBase, theta: Array, other: Array, obs: Any) -> 
     near = np.abs(spread) < 0.5
     with np.errstate(over="ignore"):
         far = np.expm1(spread) - spread
-        moved = (of_mean * np.exp(-other_log_std)) ** 2
+        moved = np.where(of_mean == 0, 0, np.exp(-other_log_std))
+        moved = np.square(of_mean * moved)
     total = 0.5 * (moved + np.where(near, exp_minus_line(np.where(near, spread, 0)), far))
-    return shapes.finite("kl", total.sum(axis=1))
+    return total.sum(axis=1)
 
 
 def _weights(weights: Array, rows: int) -> Array:

@@ -85,6 +85,14 @@ def worst(found: Any, exact: Any) -> float:
     return float(np.max(np.where(np.isnan(error), np.inf, error), initial=0.0))
 
 
+def relative(found: Any, exact: Any) -> float:
+    """max |found − exact| / |exact|; 0/0 counts as 0, NaN and anything else over 0 as infinite."""
+    found, exact = np.asarray(found, float), np.asarray(exact, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(found == exact, 0.0, np.abs(found - exact) / np.abs(exact))
+    return float(np.max(np.where(np.isnan(ratio), np.inf, ratio), initial=0.0))
+
+
 def central_difference(function: Any, theta: np.ndarray, step: float = 1e-5) -> np.ndarray:
     eye = np.eye(len(theta))
     return np.array(

@@ -113,9 +113,10 @@ class MLPPolicy(DiscretePolicy):
         tanh(x + e) − tanh(x) = tanh(e) (1 − tanh(x) tanh(x + e)).
         """
         layers, inputs, _ = self._forward(theta, observations)
+        others_layers = self._layers(other, "other")
         _, others, _ = self._forward(other, observations)
         change = np.zeros_like(inputs[0])
-        for level, (old, new) in enumerate(zip(layers, self._layers(other), strict=True)):
+        for level, (old, new) in enumerate(zip(layers, others_layers, strict=True)):
             change = change @ new[0] + inputs[level] @ (new[0] - old[0]) + (new[1] - old[1])
             if level + 1 < len(layers):
                 change = np.tanh(change) * (1 - inputs[level + 1] * others[level + 1])

@@ -106,10 +106,9 @@ def natural_gradient(
         assert isinstance(policy, SoftmaxPolicy)
         return _tabular(mdp, policy, theta, observations, damping, form, evaluation)
     U, sigma, Vt, kept, target = _decomposition(mdp, policy, theta, observations, evaluation)
-    # x = V diag(σ / (σ² + λ)) Uᵀ y / (1 − γ)
+    # x = V diag(σ / (σ² + λ)) Uᵀ y / (1 − γ); a σ of pure round-off would bring in y/λ times u
     gain = np.zeros_like(sigma)
-    chosen = kept if damping == 0 else sigma > 0
-    gain[chosen] = sigma[chosen] / (sigma[chosen] ** 2 + damping)
+    gain[kept] = sigma[kept] / (sigma[kept] ** 2 + damping)
     return Vt.T @ (gain * (U.T @ target))
 
 

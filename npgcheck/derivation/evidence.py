@@ -14,7 +14,7 @@ import sympy as sp
 from npgcheck.derivation.claim import Assumption, Claim, Statement, Status, Step
 from npgcheck.derivation.cutoff import bound_of
 from npgcheck.derivation.evaluate import Evaluator
-from npgcheck.derivation.language import OutOfClass, Setting
+from npgcheck.derivation.language import OutOfClass, Setting, families_in
 from npgcheck.derivation.rings import FloatRing, FunctionRing, PointRing
 from npgcheck.derivation.twins import Twin, twins
 from npgcheck.derivation.values import LogLinear
@@ -191,7 +191,9 @@ def point_evidence(
                     outcome = "refuted"
                     left, right = ev.value(lhs, idx), ev.value(rhs, idx)
                     shown = "" if left.logs or right.logs else f": {left.pure} ≠ {right.pure}"
-                    note = _where(setting, size, idx, members) + shown
+                    used = families_in(lhs, setting) | families_in(rhs, setting)
+                    point = {slot: v for slot, v in members.items() if slot[0] in used}
+                    note = _where(setting, size, idx, point) + shown
                     break
         except (OutOfClass, ZeroDivisionError) as reason:
             outcome, note = "undecided", str(reason)

@@ -185,8 +185,8 @@ class Setting:
             raise DerivationError(f"{name!r} is defined twice in one setting")
 
     def sum(self, body: Any, *indices: sp.Symbol) -> sp.Expr:
-        """Σ over the whole range of each index, innermost first."""
-        for index in indices:
+        """Σ over the whole range of each index, outermost first."""
+        for index in reversed(indices):
             body = sp.Sum(body, (index, 1, self.size))
         return sp.sympify(body)
 
@@ -264,4 +264,24 @@ def free_indices(expr: sp.Basic, setting: Setting) -> set[sp.Symbol]:
     found = walk(expr, frozenset())
     for symbol in found & seen_bound:
         raise DerivationError(f"index {symbol} is free in one place and bound in another")
+    return found
+
+
+def families_in(expr: sp.Basic, setting: Setting) -> set[str]:
+    """The families that a tree depends on, through its definitions."""
+    found: set[str] = set()
+    visited: set[str] = set()
+
+    def walk(e: sp.Basic) -> None:
+        name = str(e.label) if isinstance(e, sp.IndexedBase) else getattr(e, "name", "")
+        if name in setting.families:
+            found.add(name)
+        elif name in setting.definitions and name not in visited:
+            visited.add(name)
+            walk(setting.definitions[name].body)
+        if not isinstance(e, sp.IndexedBase):
+            for arg in e.args:
+                walk(arg)
+
+    walk(expr)
     return found

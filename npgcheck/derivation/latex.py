@@ -6,24 +6,21 @@ from typing import Any
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
-from sympy.printing.precedence import PRECEDENCE
 
 from npgcheck.derivation.language import Coefficient, Definition, Expect, GaussianMean, Partial
 
 
 class _Printer(LatexPrinter):
-    """SymPy's printer with positive terms first, indices without braces, and our four nodes."""
+    """SymPy's printer with factors and terms in the order of a textbook, and our four nodes."""
 
     def _print_Indexed(self, expr: sp.Indexed) -> str:  # noqa: N802
         base = self._print(sp.Symbol(str(expr.base.label)))
         indices = "".join(self._print(i) for i in expr.indices)
-        if "^" in base:  # \pi^{t} with its index below
-            head, _, power = base.partition("^")
-            return f"{head}_{{{indices}}}^{power}"
-        return f"{base}_{{{indices}}}"
+        head, hat, power = base.partition("^")  # \pi^{t} takes its index below
+        return f"{head}_{{{indices}}}{hat}{power}"
 
     def _print_KroneckerDelta(self, expr: sp.KroneckerDelta, exp: Any = None) -> str:  # noqa: N802
-        i, j = sorted((self._print(s) for s in expr.args[:2]))
+        i, j = sorted(self._print(s) for s in expr.args[:2])
         return f"\\delta_{{{i}{j}}}" + (f"^{{{exp}}}" if exp else "")
 
     def _print_Add(self, expr: sp.Add, order: Any = None) -> str:  # noqa: N802
@@ -34,52 +31,112 @@ class _Printer(LatexPrinter):
             out += f" - {text[1:].lstrip()}" if text.startswith("-") else f" + {text}"
         return out
 
+    def _print_Mul(self, expr: sp.Mul) -> str:  # noqa: N802
+        above, below, sign, number = [], [], "", sp.Integer(1)
+        for factor in expr.args:
+            if factor.is_Rational:
+                number = number * factor
+            elif factor.is_Pow and factor.exp.is_Integer and factor.exp < 0:
+                below.append(sp.Pow(factor.base, -factor.exp))
+            else:
+                above.append(factor)
+        if number < 0:
+            sign, number = "- ", -number
+        if not below and above and (number.q != 1 or _is_large(above)):
+            scale = "" if number == 1 else _number(number)
+            return sign + scale + self._product(above)
+        if number.p != 1 or not above:
+            above.insert(0, sp.Integer(number.p))
+        if number.q != 1:
+            below.insert(0, sp.Integer(number.q))
+        if not below:
+            return sign + self._product(above)
+        top = self._print(above[0]) if len(above) == 1 else self._product(above)
+        bottom = self._print(below[0]) if len(below) == 1 else self._product(below)
+        return f"{sign}\\frac{{{top}}}{{{bottom}}}"
+
+    def _product(self, factors: list[sp.Expr]) -> str:
+        return " ".join(self._factor(f, len(factors)) for f in sorted(factors, key=_factor_order))
+
+    def _factor(self, factor: sp.Expr, count: int) -> str:
+        text = self._print(factor)
+        loose = factor.is_Add or (isinstance(factor, Partial | Coefficient) and count > 1)
+        return f"\\left({text}\\right)" if loose else text
+
     def _print_Partial(self, expr: Partial) -> str:  # noqa: N802
-        inner = self.parenthesize(expr.args[0], PRECEDENCE["Mul"])
-        return f"\\frac{{\\partial}}{{\\partial {self._print(expr.args[1])}}} {inner}"
+        inner = self._print(expr.args[0])
+        loose = expr.args[0].is_Add or expr.args[0].is_Mul
+        inner = f"\\left({inner}\\right)" if loose else inner
+        return f"\\partial_{{{self._print(expr.args[1])}}} {inner}"
 
     def _print_Coefficient(self, expr: Coefficient) -> str:  # noqa: N802
-        power = "" if expr.args[2] == 1 else f"^{{{expr.args[2]}}}"
-        inner = expr.args[0]
+        inner, parameter, order = expr.args
         text = self._print(inner)
-        if inner.is_Add:
-            text = f"\\Bigl({text}\\Bigr)"
-        return f"\\bigl[{self._print(expr.args[1])}{power}\\bigr]\\, {text}"
+        text = f"\\left({text}\\right)" if inner.is_Add else text
+        return f"[{self._print(parameter)}^{{{order}}}] \\; {text}"
 
     def _print_Expect(self, expr: Expect) -> str:  # noqa: N802
         body, index, law = expr.args
         name = self._print(sp.Symbol(str(law.label)))
-        return (
-            f"\\operatorname{{E}}_{{{self._print(index)} \\sim {name}}}"
-            f"\\Bigl[{self._print(body)}\\Bigr]"
-        )
+        left = f"\\mathbb{{E}}_{{{self._print(index)} \\sim {name}}}"
+        return f"{left} \\left[ {self._print(body)} \\right]"
 
     def _print_GaussianMean(self, expr: GaussianMean) -> str:  # noqa: N802
-        return f"\\operatorname{{E}}_{{z}}\\Bigl[{self._print(expr.args[0])}\\Bigr]"
+        return f"\\mathbb{{E}}_{{z}} \\left[ {self._print(expr.args[0])} \\right]"
 
     def _print_Sum(self, expr: sp.Sum) -> str:  # noqa: N802
         out = ""
         for index, low, high in reversed(expr.limits):
             out += f"\\sum_{{{self._print(index)}={self._print(low)}}}^{{{self._print(high)}}} "
         body = self._print(expr.function)
-        return out + (f"\\Bigl({body}\\Bigr)" if expr.function.is_Add else body)
+        return out + (f"\\left({body}\\right)" if expr.function.is_Add else body)
 
     def _print_log(self, expr: sp.log, exp: Any = None) -> str:
         inner = expr.args[0]
         text = self._print(inner)
-        simple = isinstance(inner, sp.Indexed | sp.Symbol)
-        out = f"\\log {text}" if simple else f"\\log\\left({text}\\right)"
-        return f"({out})^{{{exp}}}" if exp else out
+        out = f"\\log {text}" if isinstance(inner, sp.Indexed | sp.Symbol) else (
+            f"\\log \\left({text}\\right)"
+        )
+        return f"\\left({out}\\right)^{{{exp}}}" if exp else out
 
 
-def _term_order(term: sp.Expr) -> tuple[bool, bool, str]:
-    """Positive terms first, those with a delta before the others, then by name."""
-    return term.could_extract_minus_sign(), not term.has(sp.KroneckerDelta), str(term)
+def _number(value: sp.Rational) -> str:
+    return str(value) if value.q == 1 else f"\\frac{{{value.p}}}{{{value.q}}} "
+
+
+def _is_large(factors: list[sp.Expr]) -> bool:
+    return any(f.has(sp.Sum) for f in factors)
+
+
+def _factor_order(factor: sp.Expr) -> tuple[int, str]:
+    """Numbers, single letters, exponentials, powers of brackets, deltas, brackets, sums."""
+    base = factor.base if factor.is_Pow and not isinstance(factor, sp.exp) else factor
+    ranks = (
+        base.is_Rational,
+        isinstance(base, sp.Symbol),
+        isinstance(base, sp.Indexed),
+        isinstance(base, sp.exp),
+        isinstance(base, sp.KroneckerDelta),
+        base.is_Add,
+        isinstance(base, Partial),
+    )
+    rank = ranks.index(True) if any(ranks) else len(ranks)
+    return rank, str(factor)
+
+
+def _term_order(term: sp.Expr) -> tuple[bool, bool, int, str]:
+    """Positive terms first, then those with a delta, then the shorter ones."""
+    return (
+        term.could_extract_minus_sign(),
+        not term.has(sp.KroneckerDelta),
+        int(term.count_ops()),
+        str(term),
+    )
 
 
 def latex(expr: sp.Expr) -> str:
     """The LaTeX of a tree."""
-    return str(_Printer({"ln_notation": False, "fold_short_frac": False}).doprint(expr))
+    return str(_Printer({"ln_notation": False}).doprint(expr))
 
 
 def definition_latex(definition: Definition) -> str:

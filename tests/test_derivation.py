@@ -1,0 +1,437 @@
+"""The engine of derivations: it must be able to say no, and its lemma must be sharp."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sympy import exp, log
+
+from npgcheck import derivation as dv
+from npgcheck.derivation import evidence, prove
+from npgcheck.derivation.claim import canonical
+from npgcheck.derivation.cutoff import bound_of
+from npgcheck.derivation.evidence import Evidence, check_claim, function_evidence, point_evidence
+from npgcheck.derivation.language import free_indices
+from npgcheck.derivation.latex import latex
+from npgcheck.derivation.values import Jet, LogLinear
+from npgcheck.errors import UsageError
+
+
+@pytest.fixture
+def s():
+    setting = dv.Setting.of("n", "the number of actions")
+    setting.theta = setting.family("theta", "log")
+    setting.x = setting.family("x", "positive")
+    setting.y = setting.family("y", "real")
+    return setting
+
+
+def outcome(lhs, rhs, setting, free=()):
+    e = function_evidence(sp.sympify(lhs), sp.sympify(rhs), setting, free)
+    return e.method, e.outcome
+
+
+def power_sum(s, p):
+    k = dv.bound("k")
+    return s.sum(s.y[k] ** p, k)
+
+
+# -- the cutoff lemma -------------------------------------------------------------------------
+
+
+def test_a_constant_sum_is_not_proved_from_n_equal_to_one(s):
+    # Σ_k 1 = 1 holds at n = 1, and #free + #bound = 1: the case w = 0 of the lemma
+    k = dv.bound("k")
+    ones = s.sum(sp.Integer(1), k)
+    assert bound_of(ones, sp.Integer(1), s, ()) == 2
+    assert outcome(ones, 1, s) == ("cutoff lemma", "refuted")
+    assert outcome(ones, s.size, s) == ("cutoff lemma", "holds")
+
+
+def newton(s, order):
+    """order! times the elementary symmetric polynomial: zero exactly for n < order."""
+    p = [power_sum(s, k) for k in range(5)]
+    return {
+        2: p[1] ** 2 - p[2],
+        3: p[1] ** 3 - 3 * p[1] * p[2] + 2 * p[3],
+        4: p[1] ** 4 - 6 * p[1] ** 2 * p[2] + 3 * p[2] ** 2 + 8 * p[1] * p[3] - 6 * p[4],
+    }[order]
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_the_bound_is_sharp(s, order):
+    e = function_evidence(newton(s, order), sp.Integer(0), s, ())
+    assert e.outcome == "refuted"
+    assert e.note == f"n = {order}"  # true for every smaller n: n = 2, 3 is no proof
+    assert bound_of(newton(s, order), sp.Integer(0), s, ()) >= order
+
+
+def test_two_free_indices_count(s):
+    # (1 − δ_bc) y_b vanishes at n = 1 and not at n = 2
+    b, c = dv.free("b c")
+    assert outcome((1 - dv.delta(b, c)) * s.y[b], 0, s, (b, c)) == ("cutoff lemma", "refuted")
+
+
+def test_a_denominator_adds_its_indices_to_the_bound(s):
+    k, a = dv.bound("k a")
+    Z = s.sum(exp(s.theta[k]), k)
+    b = dv.free("b")
+    assert bound_of(exp(s.theta[b]), exp(s.theta[b]), s, (b,)) == 1
+    assert bound_of(exp(s.theta[b]) / Z, sp.Integer(0), s, (b,)) == 1
+    assert bound_of(exp(s.theta[b]) / Z, s.sum(exp(s.theta[a]) / Z, a), s, (b,)) == 2
+    assert bound_of(exp(s.theta[b]) / Z**2, sp.Integer(1), s, (b,)) == 3
+
+
+def test_the_softmax_fisher_matrix_needs_five_actions():
+    e = statement_evidence("softmax-fisher", "fisher")
+    assert (e.method, e.outcome, e.bound) == ("cutoff lemma", "holds", 5)
+
+
+def statement_evidence(claim, name):
+    found = prove.load()[claim].statement(name)
+    return function_evidence(found.lhs, found.rhs, found.setting, found.free)
+
+
+def test_a_logarithm_of_a_sum_is_not_identified_from_one_action(s):
+    # log Z = θ_b holds at n = 1
+    b, k = dv.free("b"), dv.bound("k")
+    e = function_evidence(log(s.sum(exp(s.theta[k]), k)), s.theta[b], s, (b,))
+    assert e.outcome != "holds"
+    assert point_evidence(log(s.sum(exp(s.theta[k]), k)), s.theta[b], s, (b,)).outcome == "refuted"
+
+
+def outside(s):
+    k, j = dv.bound("k j")
+    Z, W = s.sum(exp(s.theta[k]), k), s.sum(s.x[k] ** 2, k)
+    return {
+        "not over the whole range": sp.Sum(s.y[k], (k, 2, s.size)),
+        "depends on the index of a sum": s.sum(1 / (1 + s.x[k]), k),
+        "not a sum of positive terms": 1 / s.sum(s.y[k], k),
+        "two different sums": log(Z) + log(W),
+        "a product of two logarithms": log(Z) * log(W),
+        "no combination of logarithms": exp(s.y[dv.free("b")]),
+        "not an integer combination": exp(s.theta[dv.free("b")] / 2),
+        "closed positive sum": s.sum(log(1 + s.x[j]), j),
+    }
+
+
+REASONS = (
+    "not over the whole range",
+    "depends on the index of a sum",
+    "not a sum of positive terms",
+    "two different sums",
+    "a product of two logarithms",
+    "no combination of logarithms",
+    "not an integer combination",
+    "closed positive sum",
+)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_membership_of_the_class_is_decided_from_the_tree(s, reason):
+    b = dv.free("b")
+    with pytest.raises(dv.OutOfClass, match=reason):
+        bound_of(outside(s)[reason], sp.Integer(0), s, (b,))
+
+
+def test_outside_of_the_class_the_status_says_for_which_sizes(s):
+    k = dv.bound("k")
+    lhs = s.sum(1 / (1 + s.x[k]) - 1, k)
+    rhs = s.sum(-s.x[k] / (1 + s.x[k]), k)
+    found = evidence.judge(lhs, rhs, s, ())
+    assert evidence.status_of(found) is dv.Status.PROVED_FOR_SIZE
+    assert "depends on the index" in found[0].note
+    assert evidence.status_of(evidence.judge(lhs, rhs + 1, s, ())) is dv.Status.REFUTED
+
+
+# -- the evaluator ----------------------------------------------------------------------------
+
+
+def test_sympy_loses_the_derivative_of_a_named_quantity_and_partial_does_not(s):
+    i, k = dv.bound("i k")
+    b, c = dv.free("b c")
+    pi = s.define("pi", i, exp(s.theta[i]) / s.sum(exp(s.theta[k]), k))
+    assert sp.diff(log(pi[c]), s.theta[b]) == 0
+    assert outcome(dv.Partial(log(pi[c]), s.theta[b]), 0, s, (b, c))[1] == "refuted"
+
+
+@given(st.lists(st.fractions(-3, 3, max_denominator=5), min_size=4, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_series_obey_their_differential_equations(tail):
+    const = Fraction
+    u = Jet([LogLinear(Fraction(1)), *(LogLinear(c) for c in tail)])
+    one = [Fraction(int(k == 0)) for k in range(5)]
+    assert [e.pure for e in (u * u.inverse(const)).entries] == one
+    assert [e.pure for e in u.inverse(const).inverse(const).entries] == [e.pure for e in u.entries]
+    logs = u.logarithm(lambda v: LogLinear(Fraction(0)), const)  # log 1 = 0
+    back = logs.exponential(lambda v: Fraction(1), const)
+    assert [e.pure for e in back.entries] == [e.pure for e in u.entries]
+    # a route of its own: log(1 + w) = w − w²/2 + w³/3 − w⁴/4
+    w = Jet([LogLinear(Fraction(0)), *u.entries[1:]])
+    power, total = w, [Fraction(0)] * 5
+    for k in range(1, 5):
+        total = [t + Fraction((-1) ** (k + 1), k) * e.pure for t, e in zip(
+            total, power.entries, strict=True)]
+        power = power * w
+    assert [e.pure for e in logs.entries] == total
+
+
+def test_moments_by_recursion_and_by_nodes_agree():
+    for law in (dv.STANDARD_NORMAL, dv.FAIR_SIGN):
+        for k in range(6):
+            assert law.moment(k) == sum(w * z**k for z, w in law.nodes.items())
+    sixth = sum(w * z**6 for z, w in dv.STANDARD_NORMAL.nodes.items())
+    assert sixth != dv.STANDARD_NORMAL.moment(6) == 15  # hence degree = 5, enforced below
+
+
+def test_a_moment_that_the_nodes_do_not_have_is_not_used():
+    s = dv.Setting.of("m", "dimensions")
+    z, i = s.family("z", "random"), dv.free("i")
+    e = function_evidence(dv.GaussianMean(z[i] ** 6), sp.Integer(15), s, (i,))
+    assert e.outcome == "undecided"
+    assert "order 5" in e.note
+
+
+def test_formal_logarithms_are_exact_numbers(s):
+    # log 12 = 2 log 2 + log 3, and θ_k = log q_k
+    two, three, twelve = (log(sp.Integer(k), evaluate=False) for k in (2, 3, 12))
+    assert outcome(twelve, 2 * two + three, s)[1] == "holds"
+    assert outcome(twelve, two + three, s)[1] != "holds"
+
+
+# -- well-formed derivations ------------------------------------------------------------------
+
+
+def chain(s, lhs, *steps, claim=None, free=()):
+    steps = [("because", e) for e in steps]
+    return dv.Statement.chain("it", "It", s, (lhs, steps[-1][1] if claim is None else claim),
+                              steps, free)
+
+
+def test_the_chain_must_end_in_the_claim(s):
+    b = dv.free("b")
+    with pytest.raises(dv.DerivationError, match="not in the claim"):
+        chain(s, s.y[b], 2 * s.y[b], claim=3 * s.y[b], free=(b,))
+    with pytest.raises(dv.DerivationError, match="without steps"):
+        dv.Statement.chain("it", "It", s, (s.y[b], s.y[b]), [], (b,))
+    broken = dv.Statement("it", "It", s, (b,), s.y[b], s.y[b], (dv.Step(2 * s.y[b], s.y[b], ""),))
+    with pytest.raises(dv.DerivationError, match="does not start"):
+        broken.validate()
+
+
+def test_an_index_is_not_captured(s):
+    k = dv.bound("k")
+    with pytest.raises(dv.DerivationError, match="free in one place and bound in another"):
+        chain(s, s.y[k] * s.sum(s.y[k], k), sp.Integer(0), free=(k,))
+    with pytest.raises(dv.DerivationError, match="bound twice"):
+        chain(s, s.sum(s.y[k] * s.sum(s.y[k], k), k), sp.Integer(0))
+    with pytest.raises(dv.DerivationError, match="not declared free"):
+        chain(s, s.y[dv.free("b")], sp.Integer(0))
+    s.define("open", (), s.y[dv.free("b")])
+    with pytest.raises(dv.DerivationError, match="not closed"):
+        chain(s, s.size, sp.Integer(0))
+
+
+def test_what_sympy_captures_is_refuted(s):
+    # diff of Σ_k e^{θ_k} with respect to θ_k lets its sum swallow the k: no free index is left
+    k, b = dv.bound("k"), dv.free("b")
+    Z = sp.Sum(exp(s.theta[k]), (k, 1, s.size))
+    captured = sp.diff(Z, s.theta[k])
+    assert free_indices(captured, s) == set()
+    assert outcome(dv.Partial(Z, s.theta[b]), captured, s, (b,)) == ("cutoff lemma", "refuted")
+    assert outcome(dv.Partial(Z, s.theta[b]), exp(s.theta[b]), s, (b,))[1] == "holds"
+
+
+def test_names_are_defined_once_and_kinds_are_known(s):
+    with pytest.raises(dv.DerivationError, match="twice"):
+        s.family("theta", "real")
+    with pytest.raises(dv.DerivationError, match="unknown kind"):
+        s.family("w", "complex")
+    with pytest.raises(dv.DerivationError, match="neither a family nor"):
+        outcome(sp.IndexedBase("nobody")[dv.free("b")], 0, s, (dv.free("b"),))
+
+
+def test_free_indices_are_found_under_every_node(s):
+    b, c, k = *dv.free("b c"), dv.bound("k")
+    t = s.parameter("t")
+    pi = s.define("pi", k, s.x[k])
+    tree = dv.Coefficient(dv.Expect(dv.Partial(s.y[b], s.theta[c]) * t, k, pi), t, 2)
+    assert free_indices(tree, s) == {b, c}
+
+
+# -- status and controls ----------------------------------------------------------------------
+
+
+def small_claim(s, rhs, uses=(), claim_id="small", **more):
+    b = dv.free("b")
+    k = dv.bound("k")
+    left = s.sum(dv.delta(k, b) * s.y[k], k)
+    statement = dv.Statement.chain("it", "It", s, (left, rhs), [("because", rhs)], (b,), **more)
+    assumption = dv.Assumption("n ≥ 1")
+    return dv.Claim(claim_id, "A claim", "here", (assumption,), uses, (statement,), "it", ())
+
+
+def test_status_is_computed_and_never_above_what_is_used(s):
+    b = dv.free("b")
+    good = small_claim(s, s.y[b])
+    assert check_claim(good, {}).status is dv.Status.PROVED
+    resting = small_claim(s, s.y[b], uses=("other",))
+    for weaker in dv.Status:
+        result = check_claim(resting, {"other": weaker})
+        assert result.status is min(weaker, dv.Status.PROVED)
+        assert result.own is dv.Status.PROVED
+    assert check_claim(small_claim(s, 2 * s.y[b]), {}).status is dv.Status.REFUTED
+
+
+def test_refuted_and_complete_evidence_is_refuted():
+    holds = Evidence("cutoff lemma", "holds", True, 3, 1)
+    says_no = Evidence("exact points", "refuted", False, 3, 1)
+    points = Evidence("exact points", "holds", False, 3, 1)
+    undecided = Evidence("cutoff lemma", "undecided", True, 3, 1)
+    assert evidence.status_of((holds, says_no)) is dv.Status.REFUTED
+    assert evidence.status_of((undecided, points)) is dv.Status.CHECKED
+    assert evidence.status_of((undecided,)) is dv.Status.CITED
+
+
+@pytest.mark.parametrize("judge", ["function_evidence", "point_evidence"])
+def test_a_judge_that_always_agrees_is_found_out(s, monkeypatch, judge):
+    # each of the two judges in turn stops saying no: every twin then survives it
+    agrees = lambda *args: Evidence("exact points", "holds", False, 3, 1)  # noqa: E731
+    monkeypatch.setattr(evidence, judge, agrees)
+    b = dv.free("b")
+    result = check_claim(small_claim(s, s.y[b]), {})
+    assert len(result.survivors) == result.planted > 0
+    report = prove.ProveReport((result,), 0.0)
+    assert report.exit_code == 1
+    assert "SURVIVED" in prove.to_text(report)
+
+
+def test_a_named_mistake_that_is_none_is_found_out(s):
+    b = dv.free("b")
+    claim = small_claim(s, s.y[b], mistakes=[("nothing wrong here", 2 * s.y[b] / 2)])
+    assert check_claim(claim, {}).survivors == ("it: nothing wrong here",)
+
+
+def test_an_assumption_that_is_not_needed_is_found_out(s):
+    b = dv.free("b")
+    claim = small_claim(s, s.y[b])
+    idle = dv.Assumption("n ≥ 1, twice", s.changed(), "it", "nothing")
+    claim = dv.Claim(**{**vars(claim), "assumptions": (idle,)})
+    assert check_claim(claim, {}).survivors == ("without the assumption: n ≥ 1, twice",)
+
+
+def test_equivalent_twins_are_counted_apart_and_not_as_controls(s):
+    b, c = dv.free("b c")
+    lhs = s.y[b] * dv.delta(b, c)
+    twin_is_equal = s.y[c] * dv.delta(b, c)
+    assert not evidence.differs(lhs, twin_is_equal, s, (b, c))
+    assert evidence.differs(lhs, s.y[b], s, (b, c))
+
+
+# -- running the files ------------------------------------------------------------------------
+
+FILE = '''
+from npgcheck import derivation as dv
+
+S = dv.Setting.of("n", "a size")
+y, k = S.family("y", "real"), dv.bound("k")
+ones = S.sum(dv.delta(k, dv.free("b")) * y[k], k)
+CLAIM = dv.Claim("{id}", "A claim", "here", (), {uses}, (dv.Statement.chain(
+    "it", "It", S, (ones, {rhs}), [("because", {rhs})], (dv.free("b"),)),), "it", ())
+'''
+
+
+def write(folder: Path, name: str, rhs: str = 'y[dv.free("b")]', uses: tuple = ()) -> None:
+    text = FILE.format(id=name, uses=repr(uses), rhs=rhs)
+    (folder / f"{name}.py").write_text(text, encoding="utf-8")
+
+
+def test_a_refuted_file_makes_the_run_fail(tmp_path):
+    write(tmp_path, "good")
+    assert prove.run(folder=tmp_path).exit_code == 0
+    write(tmp_path, "wrong", rhs='2 * y[dv.free("b")]')
+    write(tmp_path, "rests", uses=("wrong",))
+    report = prove.run(folder=tmp_path)
+    assert report.exit_code == 1
+    assert [r.status.text for r in report.results] == ["proved", "refuted", "refuted"]
+    assert "refuted: because: n = 1, b = 1" in prove.to_text(report)
+    assert not prove.to_json(report)["passed"]
+    assert prove.run(["good"], folder=tmp_path).exit_code == 0
+    assert [r.claim.id for r in prove.run(["rests"], folder=tmp_path).results] == ["wrong", "rests"]
+
+
+def test_bad_proof_files_are_named(tmp_path):
+    write(tmp_path, "a", uses=("b",))
+    with pytest.raises(dv.DerivationError, match="which no proof file defines"):
+        prove.load(tmp_path)
+    write(tmp_path, "b", uses=("a",))
+    with pytest.raises(dv.DerivationError, match="circle"):
+        prove.load(tmp_path)
+    (tmp_path / "b.py").write_text("", encoding="utf-8")
+    with pytest.raises(dv.DerivationError, match="defines no CLAIM"):
+        prove.load(tmp_path)
+    (tmp_path / "b.py").write_text((tmp_path / "a.py").read_text(encoding="utf-8"))
+    with pytest.raises(dv.DerivationError, match="taken by another"):
+        prove.load(tmp_path)
+
+
+def test_an_unknown_id_gets_the_nearest_one():
+    with pytest.raises(UsageError, match="Did you mean 'softmax-fisher'"):
+        prove.run(["softmax-fischer"])
+
+
+def test_proof_files_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "npgcheck"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(prove, "_PACKAGE", package)
+    with pytest.raises(UsageError, match="no proof files"):
+        prove.proofs_directory()
+    (package.parent / "proofs").mkdir()
+    assert prove.proofs_directory() == package.parent / "proofs"
+    (package / "_proofs").mkdir()
+    assert prove.proofs_directory() == package / "_proofs"
+
+
+def test_the_report_is_json_with_everything_in_it(tmp_path):
+    write(tmp_path, "good")
+    data = json.loads(json.dumps(prove.to_json(prove.run(folder=tmp_path))))
+    (claim,) = data["claims"]
+    assert (claim["id"], claim["status"]) == ("good", "proved")
+    (step,) = claim["statements"][0]["steps"]
+    assert step["controls"]["planted"] == step["controls"]["refuted"] > 0
+    assert [e["method"] for e in step["evidence"]] == ["cutoff lemma", "exact points"]
+
+
+def test_the_digest_is_the_same_in_every_process_and_sees_every_change(s):
+    code = "from npgcheck.derivation.prove import load; print(*(c.digest for c in load().values()))"
+    other = subprocess.run(
+        [sys.executable, "-c", "import sympy; sympy.Dummy(); " + code],
+        capture_output=True, text=True, check=True,
+    )
+    assert other.stdout.split() == [c.digest for c in prove.load().values()]
+    b = dv.free("b")
+    assert small_claim(s, s.y[b]).digest != small_claim(s, 2 * s.y[b]).digest
+    assert canonical(s.y[b] + s.x[b]) == canonical(s.x[b] + s.y[b])
+
+
+def test_latex_reads_like_a_textbook(s):
+    a, k = dv.bound("a k")
+    b, c = dv.free("b c")
+    pi = s.define("pi", k, s.x[k])
+    t = s.parameter("t")
+    assert latex(pi[b] * dv.delta(b, c) - pi[b] * pi[c]) == (
+        r"\pi_{b} \delta_{bc} - \pi_{b} \pi_{c}"
+    )
+    assert latex(dv.Partial(log(pi[c]), s.theta[b])) == r"\partial_{\theta_{b}} \log \pi_{c}"
+    assert latex(dv.Expect(s.y[a], a, pi)) == r"\mathbb{E}_{a \sim \pi} \left[ y_{a} \right]"
+    assert latex(s.sum(s.y[a], a) / 2) == r"\frac{1}{2} \sum_{a=1}^{n} y_{a}"
+    assert latex(dv.Coefficient(s.y[b] + t, t, 2)) == r"[t^{2}] \; \left(t + y_{b}\right)"
+    assert latex(-s.x[b] / s.y[b] ** 2) == r"- \frac{x_{b}}{y_{b}^{2}}"

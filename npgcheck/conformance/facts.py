@@ -114,6 +114,11 @@ def _rows(record: Record) -> float | None:
         return None
 
 
+def _dimensions(record: Record) -> float | None:
+    problem = record.reference.problem
+    return float(problem.action_size) if problem.family == "gaussian" else None
+
+
 _MEANINGS: dict[str, Callable[[Record], float | None]] = {
     "(1−γ)": lambda r: 1.0 - r.reference.problem.discount,
     "1/(1−γ)": lambda r: 1.0 / (1.0 - r.reference.problem.discount),
@@ -125,6 +130,8 @@ _MEANINGS: dict[str, Callable[[Record], float | None]] = {
     "√(1/(1−γ))": lambda r: float(np.sqrt(1.0 / (1.0 - r.reference.problem.discount))),
     "N, the number of rows": _rows,
     "1/N, N the number of rows": lambda r: 1.0 / n if (n := _rows(r)) else None,
+    "m, the number of action dimensions": lambda r: _dimensions(r),
+    "1/m, m the number of action dimensions": lambda r: 1.0 / m if (m := _dimensions(r)) else None,
     "S, the number of states": lambda r: float(r.reference.problem.num_states),
     "1/S, S the number of states": lambda r: 1.0 / r.reference.problem.num_states,
 }

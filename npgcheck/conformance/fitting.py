@@ -7,13 +7,13 @@ predicts. Here they are scored on the recorded answers: error over budget, worst
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from npgcheck.conformance.choices import cost
+from npgcheck.conformance.choices import KIND_COST, cost
 from npgcheck.conformance.guard import Answer
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.reference import Reference
@@ -26,6 +26,8 @@ Array = np.ndarray
 SINGLE_PRECISION = UNIT_ROUNDOFF["float32"] / UNIT_ROUNDOFF["float64"]
 #: Candidates are screened on this many records before all of them are looked at.
 SCREEN = 10
+#: … and given up when so many of these are wrong by more than single precision explains.
+HOPELESS = 3
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class Judged:
         return 17.0 if relative == 0 else float(min(17.0, max(0.0, -math.log10(relative))))
 
 
+Route = Callable[[Sequence["Record"], dict[str, Any]], list[dict]]
+
+
 class Explainer(Protocol):
     """What judges one quantity."""
 
@@ -93,6 +98,10 @@ class Explainer(Protocol):
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         """Returns the candidate with its numbers (λ, k) estimated; possibly several variants."""
+        ...
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        """Returns costlier variants, tried only when none of the first came near."""
         ...
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
@@ -179,24 +188,23 @@ def explain(
     pinned = {s: declared[s] for s in explainer.pinned(declared) if declared.get(s) is not None}
     screen = _spread(records, SCREEN)
     loose: list[Fit] = []
-    for bare in explainer.candidates(records, sampled):
-        if not compatible(bare, declared):
-            continue
-        quick = [
-            _score(explainer, screen, c, allowed)
-            for c in _variants(explainer, screen, bare, pinned)
-        ]
-        if all(f.worst > SINGLE_PRECISION * allowed for f in quick):
-            found.nearest.extend(replace(f, partial=True) for f in quick)
-            continue
-        for choices in _variants(explainer, records, bare, pinned):
-            fit = _score(explainer, records, choices, allowed)
-            if fit.fits:
-                found.fitting.append(fit)
-            elif fit.worst <= SINGLE_PRECISION * allowed:
-                loose.append(fit)
-            else:
-                found.nearest.append(fit)
+    limit = SINGLE_PRECISION * allowed
+    options = [c for c in explainer.candidates(records, sampled) if compatible(c, declared)]
+    for bare in sorted(options, key=cost):
+        if found.fitting and cost(bare) >= found.fitting[0].cost + KIND_COST["convention"] / 2:
+            break  # whatever follows is a worse explanation of the same answers
+        for route in (explainer.estimate, explainer.fallback):
+            quick = [
+                _score(explainer, screen, c, allowed, give_up=limit)
+                for c in _variants(route, screen, bare, pinned)
+            ]
+            found.nearest.extend(replace(f, partial=True) for f in quick if f.worst > limit)
+            if any(f.worst <= limit for f in quick):
+                found_here = _fit_all(explainer, route, records, bare, pinned, allowed)
+                found.fitting.extend(f for f in found_here if f.fits)
+                loose.extend(f for f in found_here if not f.fits and f.worst <= limit)
+                found.nearest.extend(f for f in found_here if f.worst > limit)
+                break
     if not found.fitting:
         found.fitting = [_as_limited_accuracy(fit) for fit in loose if not fit.too_few]
         found.fitting.sort(key=lambda f: (round(math.log10(max(f.worst, 1.0))), f.cost))
@@ -207,19 +215,29 @@ def explain(
     return found
 
 
-def _variants(
+def _fit_all(
     explainer: Explainer,
+    route: Route,
     records: Sequence[Record],
     bare: dict[str, Any],
     pinned: dict[str, Any],
+    allowed: float,
+) -> list[Fit]:
+    """Scores the variants of one candidate on all records, up to the first that fits."""
+    scored: list[Fit] = []
+    for choices in _variants(route, records, bare, pinned):
+        scored.append(_score(explainer, records, choices, allowed))
+        if scored[-1].fits:
+            return scored[-1:]
+    return scored
+
+
+def _variants(
+    route: Route, records: Sequence[Record], bare: dict[str, Any], pinned: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """The candidate with its numbers estimated, except those that the subject declared."""
-    if not pinned:
-        return explainer.estimate(records, bare)
-    if set(pinned) >= set(explainer.pinned({})):
-        return [{**bare, **pinned}]
     found: list[dict[str, Any]] = []
-    for choices in explainer.estimate(records, bare):
+    for choices in route(records, bare):
         held = {**choices, **pinned}
         if held not in found:
             found.append(held)
@@ -252,9 +270,21 @@ def _as_limited_accuracy(fit: Fit) -> Fit:
 
 
 def _score(
-    explainer: Explainer, records: Sequence[Record], choices: dict[str, Any], allowed: float
+    explainer: Explainer,
+    records: Sequence[Record],
+    choices: dict[str, Any],
+    allowed: float,
+    give_up: float = math.inf,
 ) -> Fit:
-    return Fit(choices, tuple(explainer.judge(r, choices) for r in records), allowed)
+    """Judges the records in order, until three of them are beyond ``give_up``."""
+    judged: list[Judged | None] = []
+    hopeless = 0
+    for record in records:
+        judged.append(explainer.judge(record, choices))
+        hopeless += judged[-1] is not None and judged[-1].ratio > give_up
+        if hopeless == HOPELESS:
+            break
+    return Fit(choices, tuple(judged), allowed)
 
 
 def _spread(records: Sequence[Record], count: int) -> list[Record]:

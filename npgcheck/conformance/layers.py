@@ -1,30 +1,101 @@
 """Layered verdicts: a failure that a lower mistake fully explains says so.
 
 Each quantity was judged against the reference. Here a refuted one is recomputed from the
-subject's *own* lower answers; where that reproduces it, its mistake is theirs.
+subject's *own* lower answers; where that reproduces it on every problem tried, its mistake is
+theirs.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from npgcheck.conformance.contract import in_order
+from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.own_answers import OwnAnswers
+from npgcheck.conformance.recompute import RECOMPUTE
 from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.verdicts import expected, rescore
+
+#: A lower mistake must reproduce the answer on this many problems.
+TRIED = 3
 
 
 def explain_by_lower(state: Run) -> None:
     """Fills ``explained_by`` in the results of quantities that follow from lower mistakes."""
-    from npgcheck.conformance.recompute import RECOMPUTE
-
-    for quantity in state.results:
-        if not any(r.status == "fail" and r.kind == "value" for r in state.results[quantity]):
+    for quantity in in_order(state.results):
+        if quantity not in RECOMPUTE or not _failing(state, quantity):
             continue
-        for lower in RECOMPUTE.get(quantity, {}):
-            if _failing(state, lower) and RECOMPUTE[quantity][lower](state, quantity):
-                from dataclasses import replace
+        lower = _same_named_mistake(state, quantity) or _common_lower(state, quantity)
+        if lower is not None:
+            state.results[quantity] = [
+                replace(r, explained_by=lower) if r.status == "fail" else r
+                for r in state.results[quantity]
+            ]
 
-                state.results[quantity] = [
-                    replace(r, explained_by=lower) if r.status == "fail" else r
-                    for r in state.results[quantity]
-                ]
-                break
+
+def _same_named_mistake(state: Run, quantity: str) -> str | None:
+    """A lower quantity that was refuted under the same name."""
+    mine = _bugs(state, quantity)
+    for lower in in_order(state.results):
+        if lower == quantity:
+            return None
+        if mine and mine & _bugs(state, lower):
+            return lower
+    return None
+
+
+def _bugs(state: Run, quantity: str) -> set[str]:
+    return {
+        d.choice
+        for r in state.results[quantity]
+        if r.status == "fail"
+        for d in r.diagnosis
+        if d.kind == "bug"
+    }
+
+
+def _common_lower(state: Run, quantity: str) -> str | None:
+    """The lowest failing quantity whose answers reproduce this one on every problem tried."""
+    shared: set[tuple[str, ...]] | None = None
+    for record in _refuted_records(state, quantity):
+        problem = record.reference.problem
+        own = OwnAnswers(state.collector, problem, _damping(state))
+        found = {
+            used
+            for used in RECOMPUTE[quantity](own, record)
+            if used and quantity not in used and any(_failing(state, name) for name in used)
+        }
+        shared = found if shared is None else shared & found
+        if not shared:
+            return None
+    if not shared:
+        return None
+    fewest = min(shared, key=lambda used: (len(used), used))
+    return in_order(name for name in fewest if _failing(state, name))[-1]
+
+
+def _refuted_records(state: Run, quantity: str) -> list[Record]:
+    """The refuted answers of a few problems, small ones first."""
+    records = state.judgeable(quantity)
+    fit = rescore(quantity, records, expected(state, quantity, records))
+    refuted = [
+        r
+        for r, j in zip(records, fit.judged, strict=True)
+        if j is not None and j.ratio > 1.0 and r.probe.label != "θ itself"
+    ]
+    refuted.sort(key=lambda r: len(r.reference.problem.theta))
+    chosen: dict[int, Record] = {}
+    for record in refuted:
+        chosen.setdefault(record.probe.position, record)
+    return list(chosen.values())[:TRIED]
+
+
+def _damping(state: Run) -> float:
+    """λ as the subject uses it, wherever it was found."""
+    found = [state.vector.get("damping", 0.0)]
+    for explanations in state.explanations.values():
+        found += [f.choices.get("damping", 0.0) for f in explanations.fitting[:1]]
+    return float(max(found))
 
 
 def _failing(state: Run, quantity: str) -> bool:

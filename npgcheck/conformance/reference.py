@@ -9,7 +9,7 @@ to one. Everything the verifier compares with (F, g, KL, the surrogate) is built
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from npgcheck.batches import evaluation_of
 from npgcheck.errors import Unsupported
 from npgcheck.fisher import fisher as true_fisher
 from npgcheck.fisher import kl as weighted_kl
-from npgcheck.gradient import policy_gradient
+from npgcheck.gradient import policy_gradient, surrogate_gain
 
 Array = np.ndarray
 DISCRETE = ("tabular", "softmax", "mlp", "own")
@@ -176,27 +176,20 @@ class Reference:
             elif measure.actions is not None:
                 coefficients = measure.weights * measure.critics[critic]
                 result = coefficients @ self._row_scores(sampled, weighting)
-            elif weighting == "discounted":
-                result = (1.0 - self.discount) * policy_gradient(
-                    self.mdp, self.policy, self.theta, self.problem.observations, self.evaluation
-                )
             else:
                 result = self._reweighted_gradient(measure.weights)
             self._gradients[key] = result
         return self._gradients[key]
 
     def _reweighted_gradient(self, weights: Array) -> Array:
-        """Σ_s w(s) Σ_a π φ A for weights other than d."""
-        if self.discrete:
-            scores = self.policy.scores(self.theta, self.problem.observations)
-            joint = weights[:, None] * self.probabilities * self.evaluation.advantage
-            return np.einsum("sa,sad->d", joint, scores)
-        # The Gaussian chain ignores the action, so A enters only through the reward, and the
-        # gradient under any state weights is that of a chain with d = weights and γ = 0.
-        from dataclasses import replace
-
-        bandit = replace(self.mdp, initial_distribution=weights, discount=0.0)
-        return policy_gradient(bandit, self.policy, self.theta, self.problem.observations)
+        """Σ_s w(s) Σ_a π φ A for any state weights: the gradient theorem's sum with w for d."""
+        return (1.0 - self.discount) * policy_gradient(
+            self.mdp,
+            self.policy,
+            self.theta,
+            self.problem.observations,
+            replace(self.evaluation, state_distribution=weights),
+        )
 
     def state_weights(self, sampled: str, weighting: str) -> Array:
         """The measure's weights added up by state; (S,)."""
@@ -232,20 +225,14 @@ class Reference:
             before = self.policy.log_prob(self.theta, measure.observations, measure.actions)
             after = self.policy.log_prob(other, measure.observations, measure.actions)
             return float((measure.weights * measure.critics[critic]) @ np.expm1(after - before))
-        if self.discrete:
-            new = self.policy.probabilities(other, measure.observations)
-            gain = ((new - self.probabilities) * self.evaluation.advantage).sum(axis=1)
-            return float(measure.weights @ gain)
-        return float(measure.weights @ (self._action_value(other) - self._action_value(self.theta)))
-
-    def _action_value(self, theta: Array) -> Array:
-        """E_{a~π_θ(.|s)} r(s, a) for the quadratic reward, up to θ-free terms of Q; (S,)."""
-        c, b, m = self.mdp.reward_quadratic
-        mean, log_std = self.policy.mean_log_std(theta, self.problem.observations)
-        variance = np.exp(2.0 * log_std)
-        quadratic = np.einsum("si,sij,sj->s", mean, m, mean)
-        trace = np.einsum("sii,si->s", m, variance)
-        return c + np.einsum("si,si->s", b, mean) + quadratic + trace
+        return (1.0 - self.discount) * surrogate_gain(
+            self.mdp,
+            self.policy,
+            self.theta,
+            self.problem.observations,
+            other,
+            replace(self.evaluation, state_distribution=measure.weights),
+        )
 
     def _need(self, sampled: str, weighting: str) -> Measure:
         measure = self.measure(sampled, weighting)

@@ -148,6 +148,11 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
     diagnosis = diagnose(fit.choices)
     open_ = [d for d in diagnosis if not _declared(d, state.declared)]
     serious = [d for d in open_ if d.kind in ("convention", "approximation")]
+    bugs = [d for d in diagnosis if d.kind == "bug"]
+    if bugs:
+        scored = rescore(quantity, records, expected(state, quantity, records))
+        text = "; ".join(d.note for d in bugs)
+        return _result(quantity, "fail", records, scored, diagnosis=diagnosis, reason=text)
     unsupported = state.collector.found[quantity].unsupported
     reason = _too_few(state, quantity, records)
     if reason and not serious:
@@ -355,6 +360,8 @@ def _note(name: str, number: float | None) -> str:
         "normalised-advantages": "advantages normalised over the batch",
         "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
         "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
+        "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
+        "their sum",
         "damped-length": "step length from the damped xᵀ(F+λI)x",
     }
     return notes.get(name, name.replace("-", " "))

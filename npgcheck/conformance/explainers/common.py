@@ -28,7 +28,19 @@ def measures(sampled: Sequence[str]) -> Iterator[dict[str, Any]]:
 def factors(record: Record, choices: dict[str, Any], name: str) -> tuple[float, ...] | None:
     """Returns the numbers that go under a scale's name on this problem, or None."""
     measure = record.reference.measure(choices["sampled"], choices["weighting"])
-    return None if measure is None else measure.scales[name]
+    if measure is None:
+        return None
+    if choices.get("action_dimensions") == "mean" and not record.reference.discrete:
+        dimensions = record.reference.problem.action_size
+        return tuple(number / dimensions for number in measure.scales[name])
+    return measure.scales[name]
+
+
+def over_dimensions(records: Sequence[Record], choices: dict[str, Any]) -> list[dict[str, Any]]:
+    """Divergences of several action dimensions add up; a mean over them is a known mistake."""
+    if all(r.reference.discrete for r in records):
+        return [choices]
+    return [choices, {**choices, "action_dimensions": "mean"}]
 
 
 def scale_variants(choices: dict[str, Any]) -> list[dict[str, Any]]:

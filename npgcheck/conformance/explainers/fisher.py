@@ -12,6 +12,7 @@ from npgcheck.conformance.explainers.common import (
     elementwise,
     factors,
     measures,
+    over_dimensions,
     pick,
     scale_variants,
     with_lambda,
@@ -21,15 +22,17 @@ from npgcheck.conformance.fitting import Judged, Record
 Array = np.ndarray
 
 
-def fisher_candidates(sampled: Sequence[str]) -> Iterable[dict[str, Any]]:
+def fisher_candidates(
+    records: Sequence[Record], sampled: Sequence[str]
+) -> Iterable[dict[str, Any]]:
     """Measure × definition × scale; an exact expectation has one definition."""
     for measure in measures(sampled):
         definitions = ("true",) if measure["sampled"] == "mdp" else ("true", "empirical")
         for definition in definitions:
             for scale in ("normalised", "unnormalised"):
-                yield from scale_variants(
-                    {**measure, "fisher": definition, "fisher_scale": scale}
-                )
+                base = {**measure, "fisher": definition, "fisher_scale": scale}
+                for choices in over_dimensions(records, base):
+                    yield from scale_variants(choices)
 
 
 def scaled_fisher(record: Record, choices: dict[str, Any]) -> tuple[Array, float] | None:
@@ -46,7 +49,7 @@ class FisherMatrix:
     """F = Σ w E[φφᵀ], (D, D)."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return fisher_candidates(sampled)
+        return fisher_candidates(records, sampled)
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         # Least squares over all records: λ = Σ w tr(answer − F) / Σ w D.
@@ -59,6 +62,9 @@ class FisherMatrix:
             top += weight * float(np.trace(record.value - scaled[0]))
             bottom += weight * len(scaled[0])
         return with_lambda(choices, "damping_in_fisher", top / bottom if bottom else 0.0)
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
 
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ("damping_in_fisher",) if declared.get("damping_in") == "fisher" else ()
@@ -77,7 +83,7 @@ class FisherProduct:
     """F v, or (F + λI) v."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return fisher_candidates(sampled)
+        return fisher_candidates(records, sampled)
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         top = bottom = 0.0
@@ -91,6 +97,9 @@ class FisherProduct:
             top += weight * float(vector @ (record.value - scaled[0] @ vector))
             bottom += weight * float(vector @ vector)
         return with_lambda(choices, "damping", top / bottom if bottom else 0.0)
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
 
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ("damping",) if declared.get("damping_in") in ("product", "fisher") else ()
@@ -118,20 +127,23 @@ class KLDivergence:
         for measure in measures(sampled):
             for scale in ("normalised", "unnormalised"):
                 for direction in ("forward", "reverse"):
-                    yield from scale_variants(
-                        {
-                            **measure,
-                            "fisher_scale": scale,
-                            "kl_direction": direction,
-                            "kl_model": "exact",
-                        }
-                    )
+                    base = {
+                        **measure,
+                        "fisher_scale": scale,
+                        "kl_direction": direction,
+                        "kl_model": "exact",
+                    }
+                    for choices in over_dimensions(records, base):
+                        yield from scale_variants(choices)
                 yield from scale_variants(
                     {**measure, "fisher_scale": scale, "kl_model": "quadratic"}
                 )
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
 
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()

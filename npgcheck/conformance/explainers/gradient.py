@@ -73,6 +73,9 @@ class PolicyGradient:
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
 
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
+
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()
 
@@ -100,6 +103,9 @@ class Surrogate:
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
 
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()

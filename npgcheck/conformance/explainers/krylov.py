@@ -64,7 +64,9 @@ def iterate(record: Record, choices: dict[str, Any], built: System, k: int) -> A
     span = basis(record, choices)[:, :k]
     if span.shape[1] == 0:
         return np.zeros(len(built.right))
-    return span @ np.linalg.solve(span.T @ (built.matrix @ span), span.T @ built.right)
+    # Least squares, because the last vector of an invariant space may lie in null(F).
+    reduced = span.T @ (built.matrix @ span)
+    return span @ np.linalg.lstsq(reduced, span.T @ built.right, rcond=1e-12)[0]
 
 
 def residual(

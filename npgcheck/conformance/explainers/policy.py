@@ -21,6 +21,9 @@ class _Pointwise:
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
 
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
+
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()
 

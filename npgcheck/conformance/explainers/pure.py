@@ -31,6 +31,9 @@ class ConjugateGradient:
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
 
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
+
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()
 
@@ -87,6 +90,9 @@ class AdvantageEstimate:
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
 
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()

@@ -19,7 +19,7 @@ from npgcheck.conformance.explainers import krylov
 from npgcheck.conformance.explainers.common import with_lambda
 from npgcheck.conformance.explainers.fisher import fisher_candidates, scaled_fisher
 from npgcheck.conformance.explainers.gradient import CRITICS, scaled_gradient
-from npgcheck.conformance.fitting import Judged, Record
+from npgcheck.conformance.fitting import SINGLE_PRECISION, Judged, Record
 
 Array = np.ndarray
 
@@ -60,9 +60,11 @@ class System:
         return self.scale * own + extra + size * noise
 
 
-def step_candidates(sampled: Sequence[str]) -> Iterable[dict[str, Any]]:
+def step_candidates(
+    records: Sequence[Record], sampled: Sequence[str]
+) -> Iterable[dict[str, Any]]:
     """Fisher candidates × critic × gradient factor, without (1−γ)² on x (both factors at once)."""
-    for base in fisher_candidates(sampled):
+    for base in fisher_candidates(records, sampled):
         for critic in CRITICS[base["sampled"]]:
             for factor in ("1/(1-gamma)", "1"):
                 if base["fisher_scale"] == "unnormalised" and factor == "1":
@@ -73,7 +75,8 @@ def step_candidates(sampled: Sequence[str]) -> Iterable[dict[str, Any]]:
 def system(record: Record, choices: dict[str, Any]) -> System | None:
     """Builds the linear system that the candidate solves, or None where it is undefined."""
     fisher = scaled_fisher(record, choices)
-    gradient = scaled_gradient(record, choices)
+    # A mean over action dimensions is taken in KL, and so in F; the gradient has none.
+    gradient = scaled_gradient(record, {**choices, "action_dimensions": "sum"})
     if fisher is None or gradient is None:
         return None
     damping = float(choices.get("damping", 0.0))
@@ -90,7 +93,7 @@ class _Solution:
     known_length = True
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        for choices in step_candidates(sampled):
+        for choices in step_candidates(records, sampled):
             # The length of a trust-region step cannot depend on the factor of g.
             if self.known_length or choices["gradient_factor"] == "1/(1-gamma)":
                 if not self.known_length:
@@ -105,15 +108,10 @@ class _Solution:
         return system(record, {"gradient_factor": "1/(1-gamma)", **choices})
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        damping = self._least_squares(records, choices)
-        plain = with_lambda(choices, "damping", damping)
-        if min(self._screen(records, c) for c in plain) <= tolerance.CONSTANT:
-            return plain
-        return plain + krylov.estimate(self, records, choices)
+        return with_lambda(choices, "damping", self._least_squares(records, choices))
 
-    def _screen(self, records: Sequence[Record], choices: dict[str, Any]) -> float:
-        judged = [self.judge(r, choices) for r in records]
-        return max((j.ratio for j in judged if j is not None), default=np.inf)
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return krylov.estimate(self, records, choices)
 
     def _least_squares(self, records: Sequence[Record], choices: dict[str, Any]) -> float:
         """One λ for all records: Σ w x·(g − Fx) / Σ w x·x, with g projected out of both sides
@@ -153,7 +151,7 @@ class _Solution:
         judged = self._residual(record, choices, built, x / length, noise / length)
         shown = self._shown(record, choices, built, length)
         judged = replace(judged, exact=shown)
-        if self.known_length:
+        if self.known_length or judged.ratio > SINGLE_PRECISION:
             return judged
         return self._with_length(record, choices, built, x, judged)
 
@@ -287,10 +285,14 @@ class TrustRegionProposal(_Solution):
             yield {**choices, "step_length": "damped"}
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        found = super().estimate(records, choices)
-        if choices["step_length"] == "damped":
-            found = [c for c in found if c.get("damping")]
-        return found
+        return self._damped_where_told(super().estimate(records, choices))
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return self._damped_where_told(super().fallback(records, choices))
+
+    def _damped_where_told(self, found: list[dict]) -> list[dict]:
+        """A damped length without damping is the undamped one."""
+        return [c for c in found if c["step_length"] == "undamped" or c.get("damping")]
 
     def solution(self, record: Record) -> tuple[Array, float]:
         theta = record.reference.theta
@@ -397,7 +399,7 @@ class TrustRegionStep(TrustRegionProposal):
             critic = "advantage"
         gain = reference.surrogate_gain(*where, critic, other)
         fisher = scaled_fisher(record, choices)
-        scale = 1.0 if fisher is None else fisher[1]
+        scale = 1.0 if fisher is None else fisher[1]  # KL is scaled as its Hessian is
         both = [reference.kl(*where, other, direction) for direction in ("forward", "reverse")]
         divergence = scale * (min(both) if slack > 0 else max(both))
         return divergence <= delta * (1.0 + slack) and gain > -slack * abs(gain)

@@ -21,6 +21,9 @@ class _ValueLike:
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
 
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
+
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()
 
@@ -64,6 +67,9 @@ class StateDistribution:
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        return []
 
     def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
         return ()

@@ -188,7 +188,7 @@ def _run(target: str, isolate: bool, time_limit: float, options: dict[str, Any])
             report = run(caller.subject, caller, progress=progress, **options)
     finally:
         caller.close()
-    return replace(report, target=target)
+    return replace(report, target=target, command="")
 
 
 def _nothing_judged(report: Any) -> str:

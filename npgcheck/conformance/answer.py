@@ -85,8 +85,9 @@ def receive(result: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     if array.dtype.kind == "O":
         array = _from_objects(array, shape)
     if array.dtype.kind not in "fiu":
+        entry = f" with entries such as {array.flat[0]!r}" if array.size and array.shape else ""
         raise WrongAnswerError(
-            "wrong_type", f"returned {_describe(result)}; {_wanted(shape)} is asked"
+            "wrong_type", f"returned {_describe(result)}{entry}; {_wanted(shape)} is asked for"
         )
     if array.shape != shape:
         if array.size != 1 or any(n != 1 for n in shape):
@@ -159,8 +160,11 @@ def _as_array(result: Any) -> tuple[np.ndarray, str]:
 def _plain(result: Any) -> tuple[Any, str]:
     """Takes tensors and sparse matrices apart, also inside lists; with a dtype's name if known."""
     if isinstance(result, (list, tuple)):
-        if _plain_numbers(result):
-            return result, ""
+        if _starts_with_a_number(result):
+            try:
+                return np.asarray(result), ""
+            except Exception:  # a tensor that needs its gradient detached stands further on
+                pass
         parts = [_plain(part) for part in result]
         dtypes = [dtype for _, dtype in parts if dtype]
         return [part for part, _ in parts], min(dtypes, key=_precision) if dtypes else ""
@@ -179,10 +183,10 @@ def _plain(result: Any) -> tuple[Any, str]:
     return result, ""
 
 
-def _plain_numbers(nested: Any) -> bool:
-    """Whether the first leaf of a nested list is a Python or numpy number, as it nearly always is.
+def _starts_with_a_number(nested: Any) -> bool:
+    """Whether the first leaf of a nested list is a Python or numpy number: no need to look on.
 
-    A tensor further on would make ``np.asarray`` fail or copy it, never misread it.
+    A tensor further on makes ``np.asarray`` fail or copies it, but is never misread.
     """
     while isinstance(nested, (list, tuple)) and nested:
         nested = nested[0]

@@ -10,11 +10,14 @@ import os
 import pkgutil
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from npgcheck.errors import UsageError, nearest
 
@@ -96,6 +99,14 @@ def importable(folders: tuple[str, ...]) -> Iterator[None]:
                 sys.path.remove(folder)
 
 
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Undoes what a subject does, when it is imported, to settings that we share with it."""
+    with warnings.catch_warnings(), np.errstate():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _looks_like_a_path(target: str) -> bool:
     return target.split(":")[0].endswith(".py") or "/" in target or os.sep in target
 
@@ -135,7 +146,8 @@ def _is_module(name: str) -> bool:
 
 def _import(name: str, target: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with _settings_kept():
+            return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -160,7 +172,7 @@ def _from_file(path: Path, attribute: str, target: str) -> Found:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     linecache.checkcache(str(path))
-    with importable((folder,)):
+    with importable((folder,)), _settings_kept():
         try:
             spec.loader.exec_module(module)
         except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+from npgcheck.conformance.render_text import command_for
 from npgcheck.conformance.report import CheckResult, Report
 from npgcheck.conformance.wording import diagnosis_text, margin, pair_of_rows, refutation
 
@@ -83,10 +84,7 @@ def failure_text(report: Report, result: CheckResult) -> str:
         lines.append(f"declare it: {report.declare}")
     if result.traceback:
         lines += ["", result.traceback, ""]
-    command = f"npgcheck verify {report.target} --only {result.quantity} --seed {report.seed}"
-    if result.counterexample is not None:
-        command += f" --problem {result.counterexample.problem_id}"
-    return "\n".join([*lines, f"reproduce: {command}"])
+    return "\n".join([*lines, f"reproduce: {command_for(report, result)}"])
 
 
 def _clean(text: str) -> str:

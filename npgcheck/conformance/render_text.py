@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -120,9 +121,10 @@ class _Page:
         if summary.status == "skip":
             return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
         if summary.status == "deviates":
-            named = [d for r in summary.results for d in r.diagnosis if d.kind != "free"]
-            reasons = [r.reason for r in summary.results if r.status == "deviates" and r.reason]
-            return diagnosis_text(named[0]) if named else next(iter(reasons), judged)
+            if value is None or value.status != "deviates":
+                return f"{judged}, but:" if value is not None else "in this respect:"
+            named = [d for d in value.diagnosis if d.kind != "free"]
+            return diagnosis_text(named[0]) if named else value.reason or judged
         known = self.report.known_failures
         if value is not None and value.status == "fail":
             return known.get(value.id) or refutation(value)
@@ -226,9 +228,14 @@ def reproduce(report: Report) -> str:
     for summary in report.quantities:
         for result in summary.results:
             if result.status == "fail" and result.explained_by is None:
-                command = f"npgcheck verify {report.target} --only {result.quantity}"
-                command += f" --seed {report.seed}"
-                if result.counterexample is not None:
-                    command += f" --problem {result.counterexample.problem_id}"
-                return command
+                return command_for(report, result)
     return ""
+
+
+def command_for(report: Report, result: CheckResult) -> str:
+    """The command that repeats one check, on its smallest problem if it has one."""
+    command = f"npgcheck verify {shlex.quote(report.target)} --only {result.quantity}"
+    command += f" --seed {report.seed}"
+    if result.counterexample is not None and result.counterexample.problem_id:
+        command += f" --problem {result.counterexample.problem_id}"
+    return command

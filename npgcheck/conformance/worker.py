@@ -63,7 +63,8 @@ class WorkerCaller:
     """Calls a subject in a child process.
 
     Args:
-        target: what to load there: a path, a module, ``module:object`` or an adapter's name.
+        target: what to load there: a path, a module, ``module:object`` or an adapter's name; or a
+            subject that was loaded from one of these.
         time_limit: seconds per call, after the first call of each function.
         first_call_limit: seconds for the first call of each function in a new child.
 
@@ -74,17 +75,23 @@ class WorkerCaller:
 
     def __init__(
         self,
-        target: str,
+        target: str | Subject,
         time_limit: float = TIME_LIMIT,
         first_call_limit: float = FIRST_CALL_LIMIT,
     ) -> None:
+        if isinstance(target, Subject) and not target.target:
+            raise UsageError(
+                f"{target.name} is an object of this process; only what can be loaded by name, "
+                f"such as a file, can be isolated."
+            )
+        target = target.target if isinstance(target, Subject) else target
         self.target = target
         self.time_limit = time_limit
         self.first_call_limit = max(first_call_limit, time_limit)
         self._patience = Patience()
         self._subject: Subject | None = None
         self._calls = 0
-        self._child: _Child | None = _Child(target, self.time_limit, self.first_call_limit)
+        self._child: _Child | None = _Child(target, time_limit, self.first_call_limit)
 
     def __enter__(self) -> WorkerCaller:
         return self

@@ -21,7 +21,7 @@ def main(largest: int = 100_000, A: int = 10) -> None:
     print(f"sparse, A = {A}, ten successors per pair, γ = 0.99")
     print(f"  {'S':>7} {'build':>9} {'solve':>9} {'per state':>12} {'Bellman residual':>18}")
     for S in (1_000, 10_000, 100_000):
-        if S > largest:
+        if largest < S:
             break
         start = time.perf_counter()
         mdp = garnet(S, A, 10, 0.99, sparse=True)

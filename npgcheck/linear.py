@@ -134,6 +134,10 @@ class DiscountedSystem:
                 operator, residual, rtol=1e-7, atol=0.0, restart=_RESTART, maxiter=_CYCLES
             )
             x = x + step
+            if transposed and b.min() >= 0:
+                # an occupancy is non-negative: entries below the round-off come out with any sign;
+                # the residual is verified afterwards
+                x = np.maximum(x, 0)
             residual = b - apply(x)
             scale = (1 + self.mdp.discount) * norm(x) + norm(b)
             previous, backward = backward, (norm(residual) / scale if scale else 0.0)

@@ -175,6 +175,27 @@ class MDP:
             stay = np.einsum("sas->sa", self.transitions)
         return np.all((stay == 1) & (self.rewards == 0), axis=1)
 
+    @cached_property
+    def reachable_states(self) -> Array:
+        """(S,) bool: states of positive occupancy under every policy of full support.
+
+        With γ = 0 these are the states in which an episode may start. The graph is searched, so a
+        state is found however small its probability.
+        """
+        seen = self.initial_distribution > 0
+        frontier = np.flatnonzero(seen) if self.discount > 0 else np.zeros(0, dtype=int)
+        while frontier.size:
+            reached = np.zeros_like(seen)
+            if self.is_sparse:
+                pairs = frontier[:, None] * self.num_actions + np.arange(self.num_actions)
+                block = self.transitions[pairs.ravel()]
+                reached[block.indices[block.data > 0]] = True
+            else:
+                reached = (self.transitions[frontier] > 0).any(axis=(0, 1))
+            frontier = np.flatnonzero(reached & ~seen)
+            seen = seen | reached
+        return seen
+
     def policy_transitions(self, probabilities: Array) -> Any:
         """P_π[s, s'] = Σ_a π(a|s) P[s, a, s'].
 

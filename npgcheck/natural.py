@@ -8,7 +8,7 @@ With R the root of F (F = RᵀR) and y the advantage weighted likewise, ∇J = R
 x = R⁺y/(1 − γ) is a least-squares fit of the advantage by scores. It is solved as such: the
 condition number is the square root of that of F. Tabular softmax has a closed form,
 
-    x(s, a) = (A(s, a) − mean_b A(s, b)) / (1 − γ)   where d(s) > 0, and 0 elsewhere.
+    x(s, a) = (A(s, a) − mean_b A(s, b)) / (1 − γ)   where s is reachable, and 0 elsewhere.
 
 Source: Amari (1998); Kakade (2001), compatible function approximation; Agarwal, Kakade, Lee &
 Mahajan (2021) for the tabular form, which is theirs up to the state-wise constant; Schulman,
@@ -142,7 +142,10 @@ def _tabular(
         if form == "minimum_norm":
             # F⁺∇J = (A − mean_a A)/(1 − γ) on visited states
             advantage = advantage - advantage.mean(axis=1, keepdims=True)
-        scale = (occupancy > 0) / (1 - mdp.discount)
+        visited = occupancy > 0
+        if not visited.all():  # never reached, or too rarely for a float
+            visited = mdp.reachable_states
+        scale = visited / (1 - mdp.discount)
         return (scale[:, None] * advantage).ravel()
     # block s of F + λI is diag(dπ + λ) − d ππᵀ; by Sherman–Morrison, with w = π/(dπ + λ),
     # x = dw (A − Σ wA / Σ w)/(1 − γ)

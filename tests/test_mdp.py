@@ -130,6 +130,21 @@ def test_terminal_states(sparse):
     assert MDP(given, rewards, 0.5, [1, 0, 0]).terminal_states.tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("discount", [0.0, 0.5])
+def test_reachable_states(discount, sparse):
+    # 0 → 1 → 2 → 2, and 3 → 0; only an action of state 1 leads on, with a tiny probability
+    transitions = np.zeros((4, 2, 4))
+    transitions[0, :, 1] = transitions[1, 0, 1] = transitions[2, :, 2] = transitions[3, :, 0] = 1
+    transitions[1, 1, 1], transitions[1, 1, 2] = 1, 1e-300
+    given = csr_matrix(transitions.reshape(8, 4)) if sparse else transitions
+    mdp = MDP(given, np.zeros((4, 2)), discount, [1, 0, 0, 0])
+    expected = [True, discount > 0, discount > 0, False]
+    assert mdp.reachable_states.tolist() == expected
+    explicit_zero = csr_matrix(([1.0, 0.0, 1.0], [0, 1, 1], [0, 2, 3]), shape=(2, 2))
+    assert MDP(explicit_zero, [[0], [0]], 0.5, [1, 0]).reachable_states.tolist() == [True, False]
+
+
 def test_quadratic_reward_by_the_written_out_polynomial():
     mdp = random_quadratic(np.random.default_rng(0), 3, 2, 0.5)
     c, b, M = mdp.reward_quadratic

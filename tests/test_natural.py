@@ -163,6 +163,19 @@ def test_unvisited_states_are_left_alone():
     assert natural_gradient_coset(mdp, policy, theta, np.eye(3)).rank == 2
 
 
+def test_a_state_reached_too_rarely_for_a_float_still_counts():
+    # 1,200 steps to the right, each with probability π = e^{-2}/(1 + e^{-2}): d underflows to zero
+    P = np.zeros((1200, 2, 1200))
+    P[np.arange(1200), 0, 0] = P[np.arange(1200), 1, np.minimum(np.arange(1200) + 1, 1199)] = 1
+    start = np.eye(1200)[0]
+    mdp = MDP(P, np.tile([0.0, 1.0], (1200, 1)), 0.5, start)
+    theta, policy = np.tile([2.0, 0.0], 1200), SoftmaxPolicy(1200, 2)
+    assert evaluate_policy(mdp, policy, theta, None).state_distribution[-1] == 0
+    x = natural_gradient(mdp, policy, theta, None).reshape(1200, 2)
+    # every state looks alike: the two successors have one value, so A differs by the reward, 1
+    assert worst(x, np.tile([-1.0, 1.0], (1200, 1))) < 1e-13
+
+
 @pytest.mark.parametrize("size", [1e3, -1e3, 1e300])
 def test_deterministic_limits(size):
     policy, mdp = SoftmaxPolicy(2, 2), kakade_two_state()

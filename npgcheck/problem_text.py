@@ -184,9 +184,9 @@ def _mdp_from_json(data: dict[str, Any]) -> Any:
         from scipy.sparse import csr_array
 
         part = data["sparse_transitions"]
-        transitions: Any = csr_array(
-            (part["data"], part["indices"], part["indptr"]), shape=tuple(part["shape"])
-        )
+        # 32-bit indices, as scipy itself chooses for matrices of fewer than 2³¹ entries.
+        indices, indptr = (np.array(part[name], dtype=np.int32) for name in ("indices", "indptr"))
+        transitions: Any = csr_array((part["data"], indices, indptr), shape=tuple(part["shape"]))
     else:
         transitions = np.array(data["transitions"])
     return MDP(transitions, np.array(data["rewards"]), *rest)

@@ -18,8 +18,8 @@ from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.controls import Control, controls, find
 from npgcheck.conformance.report import CheckResult, Report
 
-#: Problems per subject: the designed ones come first and show every stage, so a few are enough.
-EXAMPLES = 16
+#: Problems per policy family: all designed ones, which show every stage, and some drawn ones.
+EXAMPLES = 36
 #: Seconds per call of a control that hangs or ends its process; nothing right takes that long.
 ISOLATED_LIMIT = 1.0
 
@@ -184,7 +184,7 @@ def run_power(
             on it and run under the first seed alone.
         only: names of controls; all of them when None.
         progress: called with each control's name before it runs.
-        examples: problems per subject.
+        examples: problems per policy family.
 
     Raises:
         UsageError: there is no control of that name.
@@ -235,10 +235,9 @@ def _verify(control: Control, seed: int, examples: int) -> Report:
         subject = load(control.build())
         caller = LocalCaller(subject)
     try:
-        # A switch answers everything as its right base does: only what it changes is of interest.
-        asked = control.refutes | control.spares if not control.whole else frozenset()
-        only = in_order(asked & set(subject.functions))
-        return run(subject, caller, examples=examples, seed=seed, only=only)
+        only = in_order(control.asks & set(subject.functions))
+        families = len(subject.families)
+        return run(subject, caller, examples=examples * families, seed=seed, only=only)
     finally:
         caller.close()
 

@@ -15,6 +15,7 @@ from .wrong_weighting import UndiscountedWeighting
 @equivalent(
     "missing-minus-pi-in-g-with-exact-advantage",
     stage="score and objective",
+    asks="policy_gradient natural_gradient update",
     reason="Σ_a π A = 0 in every state, so the missing −π multiplies zero",
 )
 class MissingMinusPiInGradient(ExactSoftmax):
@@ -61,6 +62,30 @@ class DiagonalTabular:
 
 
 @equivalent(
+    "half-updated-outer-product",
+    stage="Fisher definition",
+    reason="one centred factor is enough: E[φ(ψ + b)ᵀ] = E[φψᵀ] for every b(s), as E[φ] = 0",
+)
+class HalfUpdated:
+    """An in-place centring that has changed one factor of the outer product but not the other."""
+
+    def fisher(self, problem: Any) -> Array:
+        m, A = problem.mdp, problem.num_actions
+        z = problem.observations @ problem.theta.reshape(-1, A)
+        pi = np.exp(z - z.max(axis=1, keepdims=True))
+        pi /= pi.sum(axis=1, keepdims=True)
+        M = np.eye(len(pi)) - m.discount * np.einsum("sa,sat->ts", pi, m.transitions)
+        d = (1 - m.discount) * np.linalg.solve(M, m.initial_distribution)
+        F = np.zeros((problem.theta.size,) * 2)
+        for s, x in enumerate(problem.observations):
+            for a in range(A):
+                left = np.eye(A)[a] - pi[s]
+                right = np.eye(A)[a] - pi[s] * (np.arange(A) > 0)
+                F += d[s] * pi[s, a] * np.outer(np.kron(x, left), np.kron(x, right))
+        return F
+
+
+@equivalent(
     "tanh-squashing-without-jacobian",
     stage="score and objective",
     reason="the missing log|1 − tanh²| does not depend on θ, so φ, F and KL are unchanged "
@@ -92,6 +117,7 @@ class TanhJacobian:
 @equivalent(
     "random-start-of-the-solver",
     stage="solver and damping",
+    asks="natural_gradient update",
     reason="at λ = 0 a start outside range(F) leaves its component along null(F), which moves "
     "no probability",
 )
@@ -118,6 +144,7 @@ class RandomStart(ExactSoftmax):
 @equivalent(
     "same-buffer-returned",
     stage="glue",
+    asks="policy_gradient natural_gradient",
     reason="answers are copied on receipt, so an alias that is overwritten later is never read",
 )
 class SameBuffer(ExactSoftmax):

@@ -45,6 +45,8 @@ class Control:
         refutes: Quantities that must not pass; every one of them, not just any.
         spares: Quantities that must not fail although the subject is wrong elsewhere.
         may_deviate: Quantities of a right subject that may be reported as ``deviates``.
+        asks: The quantities to ask; all that it defines when empty. Controls that override one
+            method of a shared base are asked what that method touches.
         whole: A complete implementation written by hand, not one switch of a shared pipeline.
         isolate: Hangs or kills its process, so it runs in a worker under a short time limit.
         needs: The optional package that it imports, or ``""``.
@@ -62,6 +64,7 @@ class Control:
     refutes: frozenset[str]
     spares: frozenset[str]
     may_deviate: frozenset[str]
+    asks: frozenset[str]
     whole: bool
     isolate: bool
     needs: str
@@ -121,6 +124,7 @@ def wrong(
                 refutes=frozenset(refutes.split()),
                 spares=frozenset(spares.split()),
                 may_deviate=frozenset(),
+                asks=frozenset() if whole else frozenset(f"{refutes} {spares}".split()),
                 whole=whole,
                 isolate=isolate,
                 needs=needs,
@@ -135,7 +139,9 @@ def wrong(
     return register
 
 
-def right(name: str, *, may_deviate: str = "", needs: str = "") -> Callable[[type], type]:
+def right(
+    name: str, *, asks: str = "", may_deviate: str = "", needs: str = ""
+) -> Callable[[type], type]:
     """Registers the decorated class as a right subject, which must not be accused."""
 
     def register(subject: type) -> type:
@@ -149,6 +155,7 @@ def right(name: str, *, may_deviate: str = "", needs: str = "") -> Callable[[typ
                 refutes=frozenset(),
                 spares=frozenset(),
                 may_deviate=frozenset(may_deviate.split()),
+                asks=frozenset(asks.split()),
                 whole=True,
                 isolate=False,
                 needs=needs,
@@ -164,7 +171,7 @@ def right(name: str, *, may_deviate: str = "", needs: str = "") -> Callable[[typ
 
 
 def equivalent(
-    name: str, *, stage: str, reason: str, may_deviate: str = "", needs: str = ""
+    name: str, *, stage: str, reason: str, asks: str = "", may_deviate: str = "", needs: str = ""
 ) -> Callable[[type], type]:
     """Registers the decorated class as a mistake that no answer can show, with the reason."""
 
@@ -179,6 +186,7 @@ def equivalent(
                 refutes=frozenset(),
                 spares=frozenset(),
                 may_deviate=frozenset(may_deviate.split()),
+                asks=frozenset(asks.split()),
                 whole=True,
                 isolate=False,
                 needs=needs,

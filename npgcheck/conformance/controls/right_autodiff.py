@@ -169,10 +169,13 @@ class TorchDoubleBackprop:
         import torch
 
         g = self.policy_gradient(problem)
-        x, r = torch.zeros_like(g), g.clone()
+        # the same number for every action moves nothing: taking it out keeps CG off null(F)
+        b = g.view(problem.observation_size, -1)
+        b = (b - b.mean(1, keepdim=True)).flatten()
+        x, r = torch.zeros_like(b), b.clone()
         p, rr = r.clone(), r @ r
-        for _ in range(6 * len(g)):
-            if rr <= 1e-28 * (g @ g):
+        for _ in range(3 * len(b)):
+            if rr <= 1e-26 * (b @ b):
                 break
             z = self.fisher_vector_product(problem, p.numpy())
             alpha = rr / (p @ z)

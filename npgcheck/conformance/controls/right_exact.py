@@ -97,7 +97,7 @@ class MultiplicativeWeights:
         return out
 
 
-@right("compatible-least-squares")
+@right("compatible-least-squares", asks="natural_gradient update trust_region_proposal")
 class CompatibleLeastSquares(ExactSoftmax):
     """x = w*/(1−γ), w* the weighted least-squares fit of A by the compatible features φ."""
 
@@ -108,7 +108,7 @@ class CompatibleLeastSquares(ExactSoftmax):
         return np.asarray(fit / (1 - problem.mdp.discount))
 
 
-@right("eigendecomposition")
+@right("eigendecomposition", asks="natural_gradient update trust_region_proposal")
 class Eigendecomposition(ExactSoftmax):
     """x = Σ (vᵢ·g/λᵢ) vᵢ over the eigenvalues above 1e-11 of the largest."""
 
@@ -119,7 +119,7 @@ class Eigendecomposition(ExactSoftmax):
         return np.asarray(basis @ ((basis.T @ g) / values[keep]))
 
 
-@right("converged-conjugate-gradient")
+@right("converged-conjugate-gradient", asks="natural_gradient update conjugate_gradient")
 class ConvergedConjugateGradient(ExactSoftmax):
     """Matrix-free conjugate gradient run to a relative residual of 1e-14, with restarts."""
 
@@ -154,7 +154,7 @@ class ConvergedConjugateGradient(ExactSoftmax):
         return x
 
 
-@right("q-as-critic")
+@right("q-as-critic", asks="policy_gradient natural_gradient trust_region_step")
 class QCritic(ExactSoftmax):
     """The gradient with Q in place of A: the correct score makes them equal."""
 
@@ -162,7 +162,9 @@ class QCritic(ExactSoftmax):
         return self.q_value(problem)
 
 
-@right("odd-baseline-as-critic")
+@right(
+    "odd-baseline-as-critic", asks="policy_gradient natural_gradient update trust_region_proposal"
+)
 class OddBaseline(ExactSoftmax):
     """The gradient with Q(s, a) − b(s) for an arbitrary b: any state baseline cancels."""
 
@@ -171,7 +173,7 @@ class OddBaseline(ExactSoftmax):
         return np.asarray(self.q_value(problem) - b[:, None])
 
 
-@right("null-space-shift")
+@right("null-space-shift", asks="natural_gradient update trust_region_proposal trust_region_step")
 class NullSpaceShift(ExactSoftmax):
     """x plus a vector of null(F), which moves no probability to first order nor to any."""
 
@@ -182,7 +184,10 @@ class NullSpaceShift(ExactSoftmax):
         return np.asarray(x + 0.7 * np.abs(x).max() * gauge)
 
 
-@right("no-discount-factor")
+@right(
+    "no-discount-factor",
+    asks="policy_gradient fisher natural_gradient update trust_region_proposal trust_region_step",
+)
 class NoDiscountFactor(ExactSoftmax):
     """The convention without 1/(1−γ), in g and in x alike."""
 
@@ -190,15 +195,17 @@ class NoDiscountFactor(ExactSoftmax):
         return 1.0
 
 
-@right("unnormalised-occupancy")
+@right(
+    "unnormalised-occupancy",
+    may_deviate="kl",
+    asks="state_distribution policy_gradient surrogate fisher kl natural_gradient "
+    "trust_region_proposal",
+)
 class UnnormalisedOccupancy(ExactSoftmax):
-    """Occupancy that sums to 1/(1−γ), in d, F and g alike."""
+    """Expected discounted visits, which sum to 1/(1−γ), in d, F, g, KL and the step alike."""
 
     def state_distribution(self, problem: Any) -> Array:
         return super().state_distribution(problem) / (1 - problem.mdp.discount)
-
-    def kl_weights(self, problem: Any) -> Array:
-        return super().state_distribution(problem)
 
     def gradient_scale(self, problem: Any) -> float:
         return 1.0
@@ -207,15 +214,8 @@ class UnnormalisedOccupancy(ExactSoftmax):
         gain = (self.pi(problem, theta) * self.advantage(problem)).sum(axis=1)
         return float(self.objective(problem) + self.state_distribution(problem) @ gain)
 
-    def natural_gradient(self, problem: Any) -> Array:
-        return self.solve(self.fisher(problem), self.policy_gradient(problem))
 
-    def step_scale(self, problem: Any, x: Array, max_kl: float) -> float:
-        curvature = float(x @ self.fisher_vector_product(problem, x)) * (1 - problem.mdp.discount)
-        return float(np.sqrt(2 * max_kl / curvature)) if curvature > 0 else 0.0
-
-
-@right("reverse-kl", may_deviate="kl")
+@right("reverse-kl", may_deviate="kl", asks="kl fisher trust_region_proposal")
 class ReverseKL(ExactSoftmax):
     """KL(π_new ‖ π_old): a choice of direction, with the same Hessian."""
 
@@ -224,7 +224,7 @@ class ReverseKL(ExactSoftmax):
         return float(self.kl_weights(problem) @ (np.exp(new) * (new - old)).sum(axis=1))
 
 
-@right("declared-damping")
+@right("declared-damping", asks="fisher policy_gradient natural_gradient update")
 class DeclaredDamping(ExactSoftmax):
     """A solve with λ = 0.05 which says so."""
 
@@ -238,7 +238,7 @@ class DeclaredDamping(ExactSoftmax):
         return np.linalg.solve(F + 0.05 * np.eye(len(g)), g)
 
 
-@right("training-loop")
+@right("training-loop", asks="train update")
 class TrainingLoop(ExactSoftmax):
     """An iterator that changes one parameter buffer in place and yields copies of it."""
 

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
+from npgcheck.errors import Unsupported
+
 from ._exact import Array, ExactSoftmax
 from .registry import right
 
@@ -108,22 +110,21 @@ class PythonLists:
         return z[action] - top - math.log(math.fsum(math.exp(v - top) for v in z))
 
 
-@right("iterated-to-convergence")
+@right("iterated-to-convergence", asks="value q_value state_distribution policy_gradient")
 class IteratedToConvergence(ExactSoftmax):
     """V by repeated backups, d by repeated pushes, until nothing moves any more."""
 
     def _fixed_point(self, M: Array, b: Array, gamma: float) -> Array:
-        if gamma > 0.999:
-            from npgcheck.errors import Unsupported
-
-            raise Unsupported("plain iteration would need millions of sweeps at this discount")
-        x = np.zeros_like(b)
+        if gamma > 0.99:
+            raise Unsupported("plain iteration would need thousands of sweeps at this discount")
+        x, last = np.zeros_like(b), np.inf
         while True:
             new = b + gamma * (M @ x)
-            # 2e-15 is a few ulps above the round-off of one sweep, so the test is always reached
-            if np.max(np.abs(new - x)) <= 2e-15 * np.max(np.abs(new)):
+            moved = float(np.max(np.abs(new - x)))
+            # Sweeps contract by γ until round-off is all that moves.
+            if (moved >= last and moved <= 1e-13 * np.max(np.abs(new))) or moved == 0:
                 return new
-            x = new
+            x, last = new, moved
 
     def value(self, problem: Any) -> Array:
         return self._fixed_point(

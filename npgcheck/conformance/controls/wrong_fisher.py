@@ -182,26 +182,6 @@ class ProbabilitiesSquared:
         return F / d.sum()
 
 
-@wrong("half-updated-outer-product", stage=DEFINITION, refutes="fisher", whole=True)
-class HalfUpdated:
-    """An in-place centring that has changed one factor of the outer product but not the other."""
-
-    def fisher(self, problem: Any) -> Array:
-        m, A = problem.mdp, problem.num_actions
-        z = problem.observations @ problem.theta.reshape(-1, A)
-        pi = np.exp(z - z.max(axis=1, keepdims=True))
-        pi /= pi.sum(axis=1, keepdims=True)
-        M = np.eye(len(pi)) - m.discount * np.einsum("sa,sat->ts", pi, m.transitions)
-        d = (1 - m.discount) * np.linalg.solve(M, m.initial_distribution)
-        F = np.zeros((problem.theta.size,) * 2)
-        for s, x in enumerate(problem.observations):
-            for a in range(A):
-                left = np.eye(A)[a] - pi[s]
-                right = np.eye(A)[a] - pi[s] * (np.arange(A) > 0)
-                F += d[s] * pi[s, a] * np.outer(np.kron(x, left), np.kron(x, right))
-        return F
-
-
 @wrong(
     "damping-inside-fisher",
     stage=DEFINITION,

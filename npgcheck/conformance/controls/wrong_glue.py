@@ -162,7 +162,7 @@ class RewardsNormalisedInPlace:
     whole=True,
 )
 class AnswersDiffer:
-    """F·v from five hundred freshly sampled state-action pairs, without a seed."""
+    """F·v from fifty freshly sampled state-action pairs, without a seed."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(20)
@@ -170,7 +170,7 @@ class AnswersDiffer:
     def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
         pi = _policy(problem)
         d = np.clip(_occupancy(problem, pi), 0, None)
-        states = self.rng.choice(len(pi), size=500, p=d / d.sum())
+        states = self.rng.choice(len(pi), size=50, p=d / d.sum())
         total = np.zeros(problem.theta.size)
         for s in states:
             e = -pi[s]
@@ -260,7 +260,13 @@ class ErrorsBecomeZeros:
         return np.linalg.solve(L.T, np.linalg.solve(L, g))
 
 
-@wrong("not-a-number-where-never-visited", stage=STAGE, refutes="natural_gradient", whole=True)
+@wrong(
+    "not-a-number-where-never-visited",
+    stage=STAGE,
+    outcome="either",
+    refutes="natural_gradient",
+    whole=True,
+)
 class DividesByOccupancy:
     """A block-wise tabular solve that divides by d(s), and d(s) = 0 gives 0/0."""
 
@@ -277,7 +283,7 @@ class DividesByOccupancy:
             return np.asarray((g / (d[:, None] * pi)).ravel())
 
 
-@wrong("division-by-gamma", stage=STAGE, refutes="q_value", whole=True)
+@wrong("division-by-gamma", stage=STAGE, outcome="either", refutes="q_value", whole=True)
 class DivisionByGamma:
     """Q recovered from V by a division by γ, which a bandit does not survive."""
 

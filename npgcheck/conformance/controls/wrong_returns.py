@@ -69,9 +69,11 @@ class OptimalValue:
         if m.discount > 0.99:
             raise Unsupported("value iteration would be too long")
         Q = np.zeros(m.rewards.shape)
-        for _ in range(3000):
-            Q = m.rewards + m.discount * m.transitions @ Q.max(axis=1)
-        return np.asarray(Q)
+        while True:
+            new = m.rewards + m.discount * m.transitions @ Q.max(axis=1)
+            if np.abs(new - Q).max() <= 1e-13 * (1 + np.abs(new).max()):
+                return np.asarray(new)
+            Q = new
 
     def value(self, problem: Any) -> Array:
         return np.asarray(self.q_value(problem).max(axis=1))

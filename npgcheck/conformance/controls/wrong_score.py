@@ -219,7 +219,7 @@ class EpsilonInsideLog(ExactSoftmax):
         return float(np.log(self.pi(problem)[state, action] + 1e-6))
 
 
-@wrong("exp-without-shift", stage=STAGE, refutes="log_prob score", whole=True)
+@wrong("exp-without-shift", stage=STAGE, outcome="either", refutes="log_prob score", whole=True)
 class ExpWithoutShift:
     """exp(z)/Σexp(z) with no maximum taken out: overflows at logits of a thousand."""
 

@@ -95,7 +95,9 @@ class DeclaredDampingNotKept(ExactSoftmax):
         return np.linalg.solve(F + 0.01 * np.eye(len(g)), g)
 
 
-@wrong("two-dampings", stage=STAGE, refutes="trust_region_proposal", spares=LOWER)
+@wrong(
+    "two-dampings", stage=STAGE, refutes="trust_region_proposal", spares=f"{LOWER} natural_gradient"
+)
 class TwoDampings(ExactSoftmax):
     """λ = 0.1 for the direction that is reported, 0.01 for the one that is taken."""
 

@@ -265,6 +265,9 @@ class PerTrajectoryMean(EpisodeSoftmax):
     def step_weights(self, episode: Any) -> Array:
         return np.full(len(episode.rewards), 1 / len(episode.rewards))
 
+    def estimate(self, episode: Any) -> Array:
+        return np.asarray(episode.advantages)
+
 
 @wrong("gamma-t-not-reset", stage=STAGE, refutes="policy_gradient", whole=True)
 class GammaNotReset:

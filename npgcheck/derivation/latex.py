@@ -61,43 +61,54 @@ class _Printer(LatexPrinter):
     def _factor(self, factor: sp.Expr, count: int) -> str:
         text = self._print(factor)
         loose = factor.is_Add or (isinstance(factor, Partial | Coefficient) and count > 1)
-        return f"\\left({text}\\right)" if loose else text
+        return _brackets(text) if loose else text
 
     def _print_Partial(self, expr: Partial) -> str:  # noqa: N802
         inner = self._print(expr.args[0])
         loose = expr.args[0].is_Add or expr.args[0].is_Mul
-        inner = f"\\left({inner}\\right)" if loose else inner
+        inner = _brackets(inner) if loose else inner
         return f"\\partial_{{{self._print(expr.args[1])}}} {inner}"
 
     def _print_Coefficient(self, expr: Coefficient) -> str:  # noqa: N802
         inner, parameter, order = expr.args
         text = self._print(inner)
-        text = f"\\left({text}\\right)" if inner.is_Add else text
+        text = _brackets(text) if inner.is_Add else text
         return f"[{self._print(parameter)}^{{{order}}}] \\; {text}"
 
     def _print_Expect(self, expr: Expect) -> str:  # noqa: N802
         body, index, law = expr.args
         name = self._print(sp.Symbol(str(law.label)))
         left = f"\\mathbb{{E}}_{{{self._print(index)} \\sim {name}}}"
-        return f"{left} \\left[ {self._print(body)} \\right]"
+        return f"{left} {_brackets(self._print(body), '[]')}"
 
     def _print_GaussianMean(self, expr: GaussianMean) -> str:  # noqa: N802
-        return f"\\mathbb{{E}}_{{z}} \\left[ {self._print(expr.args[0])} \\right]"
+        return f"\\mathbb{{E}}_{{z}} {_brackets(self._print(expr.args[0]), '[]')}"
 
     def _print_Sum(self, expr: sp.Sum) -> str:  # noqa: N802
         out = ""
         for index, low, high in reversed(expr.limits):
             out += f"\\sum_{{{self._print(index)}={self._print(low)}}}^{{{self._print(high)}}} "
         body = self._print(expr.function)
-        return out + (f"\\left({body}\\right)" if expr.function.is_Add else body)
+        return out + (_brackets(body) if expr.function.is_Add else body)
 
     def _print_log(self, expr: sp.log, exp: Any = None) -> str:
         inner = expr.args[0]
         text = self._print(inner)
-        out = f"\\log {text}" if isinstance(inner, sp.Indexed | sp.Symbol) else (
-            f"\\log \\left({text}\\right)"
-        )
-        return f"\\left({out}\\right)^{{{exp}}}" if exp else out
+        simple = isinstance(inner, sp.Indexed | sp.Symbol)
+        out = f"\\log {text}" if simple else f"\\log {_brackets(text)}"
+        return f"{_brackets(out)}^{{{exp}}}" if exp else out
+
+    def _print_Pow(self, expr: sp.Pow) -> str:  # noqa: N802
+        if expr.base.is_Add and expr.exp.is_Integer and expr.exp > 0:
+            return f"{_brackets(self._print(expr.base))}^{{{expr.exp}}}"
+        return str(super()._print_Pow(expr))
+
+
+def _brackets(text: str, pair: str = "()") -> str:
+    """Brackets that grow only around what is tall."""
+    if "\\sum" in text or "\\frac" in text:
+        return f"\\left{pair[0]} {text} \\right{pair[1]}"
+    return f"{pair[0]} {text} {pair[1]}" if pair == "[]" else f"({text})"
 
 
 def _number(value: sp.Rational) -> str:

@@ -1,0 +1,89 @@
+"""MkDocs hooks: judged theory pages, tables from the code, mathematics without scripts or network.
+
+A refuted claim, a surviving planted fault, an unknown TeX command or an unknown table name stops a
+strict build.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+log = logging.getLogger("mkdocs.hooks.npgcheck")
+HERE = Path(__file__).resolve().parent
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
+TABLE = re.compile(r"<!-- table: ([\w-]+) -->")
+STATE: dict[str, Any] = {}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Makes the neighbouring modules importable and judges every claim once."""
+    sys.path.insert(0, str(HERE))
+    from npgcheck.derivation import prove
+
+    STATE["report"] = report = prove.run()
+    for r in report.results:
+        if r.survivors or r.status.value == 0:
+            log.warning("claim %s: %s; survivors: %s", r.claim.id, r.status.text, r.survivors)
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the theory pages, the evidence as JSON, and the font for mathematics."""
+    import theory
+    from npgcheck.derivation import prove
+
+    for path, text in theory.pages(STATE["report"]).items():
+        files.append(File.generated(config, path, content=text))
+    evidence = json.dumps(prove.to_json(STATE["report"]), indent=1, ensure_ascii=False)
+    files.append(File.generated(config, "evidence.json", content=evidence))
+    spec = importlib.util.find_spec("ziamath")
+    if spec is None or spec.origin is None:
+        log.warning("the package ziamath, which carries the font STIX Two Math, is not installed")
+        return files
+    font = Path(spec.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
+    target = "assets/STIXTwoMath-Regular.ttf"
+    files.append(File.generated(config, target, abs_src_path=str(font)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Fills in the tables that are generated from the code."""
+    import tables
+    import theory
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] == "claims":
+            return theory.overview(STATE["report"])
+        try:
+            return tables.TABLES[match[1]]()
+        except KeyError:
+            log.warning("%s: there is no table %r", page.file.src_uri, match[1])
+            return ""
+
+    return TABLE.sub(fill, markdown)
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turns every formula into MathML."""
+    from mathml import MathError, render
+
+    def formula(match: re.Match[str]) -> str:
+        tex = html.unescape(match[2])
+        try:
+            return render(tex, display=match[1] == "div")
+        except MathError as error:
+            log.warning("%s: %s", page.file.src_uri, error)
+            return f"<code>{html.escape(tex)}</code>"
+
+    return FORMULA.sub(formula, content)

@@ -1,0 +1,175 @@
+"""The theory pages, written from the claims that were judged a moment before.
+
+Every equation on them is the LaTeX of the very tree that the judge evaluated; every status is the
+one that the judge computed.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from mathml import render
+from npgcheck.derivation.claim import Claim, Status
+from npgcheck.derivation.evidence import ClaimResult, Evidence, StatementResult, StepResult
+from npgcheck.derivation.language import Setting
+from npgcheck.derivation.latex import definition_latex, latex
+from npgcheck.derivation.prove import ProveReport
+
+KINDS = {
+    "log": "real; its exponential is the indeterminate",
+    "positive": "positive",
+    "real": "real",
+    "random": "random",
+}
+
+
+def pages(report: ProveReport) -> dict[str, str]:
+    """Path in the site -> Markdown, one page per claim."""
+    return {f"theory/{r.claim.id}.md": _page(r) for r in report.results}
+
+
+def badge(status: Status) -> str:
+    """The status as a coloured label."""
+    name = status.text.replace(" ", "-")
+    return f'<span class="status status-{name}">{status.text}</span>'
+
+
+def overview(report: ProveReport) -> str:
+    """The table of all claims, for ``theory/index.md``."""
+    rows = ["| claim | statements | status | planted faults refuted |", "|---|--:|---|--:|"]
+    for r in report.results:
+        refuted = r.planted - len(r.survivors)
+        rows.append(
+            f"| [{r.claim.title}]({r.claim.id}.md) | {len(r.statements)} | {badge(r.status)} "
+            f"| {refuted} of {r.planted} |"
+        )
+    return "\n".join(rows)
+
+
+def _math(tree: Any, display: bool = True) -> str:
+    """A tree in display style, without the paragraph that display mathematics starts."""
+    return _display(latex(tree)) if display else render(latex(tree))
+
+
+def _display(tex: str) -> str:
+    return render(r"\displaystyle " + tex)
+
+
+def _page(r: ClaimResult) -> str:
+    c = r.claim
+    refuted = r.planted - len(r.survivors)
+    parts = [
+        f"---\ntitle: {_plain(c.title)}\n---\n",
+        f"# {c.title}\n",
+        f"{badge(r.status)} {refuted} of {r.planted} planted faults refuted · "
+        f"`npgcheck prove {c.id}`\n",
+        _assumptions(r),
+        f"*What this says.* {c.covers}\n",
+        f"*Source.* {c.source}\n",
+    ]
+    if c.uses:
+        parts.append("*Uses.* " + ", ".join(f"[{u}]({u}.md)" for u in c.uses) + ".\n")
+    names = ", ".join(f"[`{n}`][{n}]" for n in c.justifies)
+    parts.append(f"*Used by the code in* {names}.\n")
+    parts.append(_symbols(c))
+    parts += [_statement(s) for s in r.statements]
+    parts.append(f"Digest of the equations above: `{c.digest[:16]}`.\n")
+    return "\n".join(parts)
+
+
+def _plain(title: str) -> str:
+    return '"' + title.replace('"', "'") + '"'
+
+
+def _assumptions(r: ClaimResult) -> str:
+    lines = ["*Assumptions.*", ""]
+    broken = {a.text: (a.instead, where) for a, where in r.dropped}
+    for a in r.claim.assumptions:
+        line = f"- {a.text}"
+        if a.text in broken:
+            line += f"; with {broken[a.text][0]} in its place, “{a.breaks}” below is refuted"
+        lines.append(line)
+    return "\n".join([*lines, ""])
+
+
+def _symbols(c: Claim) -> str:
+    settings: dict[int, Setting] = {id(s.setting): s.setting for s in c.statements}
+    out = ["## Symbols", ""]
+    for s in settings.values():
+        rows = ["| symbol | |", "|---|---|", f"| {_math(s.size)} | {s.size_means}, any |"]
+        for name, kind in s.families.items():
+            symbol = render(latex(_indexed(name)))
+            rows.append(f"| {symbol} | {s.meanings[name]} ({KINDS[kind]}) |")
+        for name, d in s.definitions.items():
+            meaning = s.meanings[name] + (", held fixed by derivatives" if d.frozen else "")
+            rows.append(f"| {_display(definition_latex(d))} | {meaning} |")
+        out += [*rows, ""]
+    return "\n".join(out)
+
+
+def _indexed(name: str) -> Any:
+    import sympy as sp
+
+    return sp.IndexedBase(name)[sp.Symbol("k", integer=True)]
+
+
+def _statement(s: StatementResult) -> str:
+    st = s.statement
+    rows = []
+    left = _math(st.lhs)
+    for step in s.steps:
+        rows.append(
+            f'<tr><td class="lhs">{left}</td><td>{render("=")}</td>'
+            f'<td class="rhs">{_math(step.step.rhs)}</td>'
+            f'<td class="why">{html.escape(step.step.why)}</td></tr>'
+        )
+        left = ""
+    claim = f"{_math(st.lhs)}{render('=')}{_math(st.rhs)}"
+    parts = [
+        f"## {st.title} {{: #{st.name} }}\n",
+        f'<div class="claim">{claim}{badge(s.status)}</div>\n',
+    ]
+    if len(s.steps) > 1:
+        parts.append(f'<div class="derivation"><table>{"".join(rows)}</table></div>\n')
+    for mistake, where in s.mistakes:
+        wrong = dict(st.mistakes)[mistake]
+        parts.append(
+            f'<p class="mistake">Refuted: {html.escape(mistake)}, {_math(wrong, False)}. '
+            f"Counterexample: {html.escape(where)}.</p>\n"
+        )
+    parts.append(_evidence(s))
+    return "\n".join(parts)
+
+
+def _evidence(s: StatementResult) -> str:
+    lines = [
+        '??? info "Evidence"',
+        "",
+        "    | step | decided by | exact points | twins refuted |",
+        "    |---|---|---|---|",
+    ]
+    size = s.statement.setting.size.name
+    for step in s.steps:
+        function, points = step.evidence
+        lines.append(
+            f"    | {step.step.why} | {_decided(function, size)} "
+            f"| {_points(points)} | {_twins(step)} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _decided(e: Evidence, size: str) -> str:
+    if e.complete and e.outcome == "holds":
+        return f"cutoff lemma: {size} = 1 to {e.bound} settle every {size} ({e.cases} identities)"
+    return f"{e.method}: {e.outcome}" + (f" ({html.escape(e.note)})" if e.note else "")
+
+
+def _points(e: Evidence) -> str:
+    return f"{e.cases} agree exactly" if e.outcome == "holds" else f"{e.outcome}: {e.note}"
+
+
+def _twins(step: StepResult) -> str:
+    c = step.controls
+    extra = f", {c.equivalent} change nothing" if c.equivalent else ""
+    return f"{c.refuted} of {c.planted}{extra}"

@@ -127,6 +127,10 @@ def test_exact_and_off_centre_mean_scores(family: str) -> None:
     for problem in of_kind(family, "off_centre"):
         # An ordinary batch of N rows would show about 1/√N, at most 0.2.
         assert mean_score(problem) > 0.1, problem
+        if family == "gaussian":
+            mean, log_std = problem.policy.mean_log_std(problem.theta, problem.batch.observations)
+            z = (problem.batch.actions - mean) / np.exp(log_std)
+            assert (z.mean(axis=0) > 0.4).all()  # displaced, not only spread
     drawn = [mean_score(problem) for problem in of_kind(family, "ordinary")]
     assert np.median(drawn) > 1e-3
 

@@ -210,6 +210,18 @@ def test_a_missing_discount_turns_the_direction_where_features_are_shared() -> N
             assert turned(problem) < 1e-10
 
 
+def test_the_aliased_chain_shows_the_published_slopes() -> None:
+    """dJ/dp = +1/4 at γ = 1/2, and −1/2 where γᵗ is missing (the statement's own numbers)."""
+    chains = [p for p in problem_sets.catalogue("softmax") if p.name == "aliased chain"]
+    assert len(chains) == 3
+    for problem in chains:
+        p = problem.policy.probabilities(problem.theta, problem.observations)[0, 1]
+        # θ_R of the shared feature moves p by p(1 − p).
+        slope = p * (1 - p)
+        assert reinforce(problem)[1] == pytest.approx(0.25 * slope, rel=1e-12)
+        assert reinforce(problem, power=0.0)[1] == pytest.approx(-0.5 * slope, rel=1e-12)
+
+
 def test_elsewhere_episodes_are_unsupported_with_a_reason() -> None:
     chain = problem_sets.designed("tabular")[0]
     gaussian = problem_sets.designed("gaussian")[0]

@@ -2,8 +2,8 @@
 
 A disagreement is shown to a person on the first problem of the catalogue that exhibits it, so
 the order is the order of reading: few states, then γ = 1/2 and the uniform policy, then fractions
-with larger denominators and policies with odds of small integers. Rewards are integers from 0 to
-3, transitions deterministic or fair coins.
+with larger denominators and policies with odds of small integers. Rewards are small
+integers, transitions deterministic or fair coins.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from npgcheck.designs import (
     solve_for_odds,
     with_nodes,
 )
+from npgcheck.episodes import exact_paths
 from npgcheck.errors import InvalidArgument
 from npgcheck.mdp import MDP, QuadraticMDP
+from npgcheck.named_mdps import aliased_chain
 from npgcheck.problem import Problem
 from npgcheck.problem_sets.build import features_from, finish, odds_from, refusal
 from npgcheck.problem_sets.generate import Sizes, episodic_problem, policy_of
@@ -77,6 +79,8 @@ def _members(family: str) -> Iterator[Problem]:
         for g, p in sorted(grid, key=lambda cell: (sum(cell), cell[0])):
             yield _member(family, sizes, g, p, KINDS[index % len(KINDS)])
             index += 1
+    if family == "softmax":
+        yield from _aliased_chains()
     for sizes, limit in EPISODIC.get(family, ()):
         for g, discount in enumerate(DISCOUNTS):
             yield _episodic(family, sizes, discount, limit, g)
@@ -90,6 +94,20 @@ def _member(family: str, sizes: Sizes, g: int, p: int, kind: str) -> Problem:
         if problem is not None and refusal(problem) is None:
             return problem
     raise InvalidArgument(f"the catalogue of {family} has no problem {sizes}, γ number {g}, {p}")
+
+
+def _aliased_chains() -> Iterator[Problem]:
+    """The named MDP on which a missing γᵗ reverses the update; its first two states look alike."""
+    observations = features_from(((1, 0), (1, 0), (0, 1), (0, 0)))
+    for weights in (((1, 1), (1, 1)), ((1, 2), (1, 1)), ((3, 1), (1, 2))):
+        mdp = aliased_chain()
+        table = [[[Fraction(p) for p in row] for row in rows] for rows in mdp.transitions.tolist()]
+        odds = odds_from(observations, weights)
+        initial = [Fraction(int(s == 0)) for s in range(4)]
+        paths = exact_paths(table, initial, odds, mdp.terminal_states.tolist(), 3)
+        theta = np.log(np.array(weights, dtype=float)).ravel()
+        yield Problem(mdp, policy_of("softmax", Sizes(4, 2, 2)), observations, theta, "softmax",
+                      name="aliased chain", paths=paths)  # fmt: skip
 
 
 def _episodic(family: str, sizes: Sizes, discount: Fraction, limit: int, g: int) -> Problem:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 KIND_COST = {"free": 0.1, "convention": 10.0, "approximation": 20.0, "bug": 100.0}
+WEAK_COST = 150.0
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Choice:
         shows: how it shows from outside, and where it cannot be seen.
         mend: how to change it, or why one may want to keep it.
         default: whether it is what the contract asks for.
+        weak: whether it explains by saying little; tried after everything that says more.
     """
 
     stage: str
@@ -38,6 +40,7 @@ class Choice:
     shows: str
     mend: str
     default: bool = False
+    weak: bool = False
 
 
 _TABLE = (
@@ -238,6 +241,7 @@ _TABLE = (
         "some estimate whose expectation is g",
         "equals g on every exact batch, differs on ordinary ones",
         "nothing to mend if the estimator is meant",
+        weak=True,
     ),
     Choice(
         "occupancy",
@@ -333,6 +337,15 @@ _TABLE = (
         "stop on a relative residual, and tighten it; or declare Conventions(solver_rtol=…)",
     ),
     Choice(
+        "cg_stopping",
+        "absolute",
+        "absolute-tolerance",
+        "approximation",
+        "iterate until the residual itself, not its ratio to ‖g‖, is small",
+        "where the gradient is as small as the tolerance, the start is returned unsolved",
+        "stop on the relative residual ‖Fx − g‖ ≤ rtol ‖g‖",
+    ),
+    Choice(
         "solver_rtol",
         "",
         "limited-accuracy",
@@ -391,5 +404,5 @@ def cost(choices: dict[str, Any]) -> float:
             continue  # an index of this package's own, not a choice of the subject
         entry = choice(stage, value)
         if not entry.default and not (stage in _NUMERIC and not value):
-            total += KIND_COST[entry.kind]
+            total += KIND_COST[entry.kind] + WEAK_COST * entry.weak
     return total

@@ -12,7 +12,7 @@ from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.fitting import Judged, Record
 from npgcheck.conformance.report import CheckResult, Counterexample
 from npgcheck.conformance.run_state import Run
-from npgcheck.conformance.verdicts import expected, first_refutation, rescore
+from npgcheck.conformance.verdicts import expected, first_refutation, rescore, without_bugs
 
 #: Among problems of one size, this many are tried, and the largest error is shown.
 SAME_SIZE = 8
@@ -24,7 +24,8 @@ def smallest(state: Run, result: CheckResult) -> CheckResult:
         return result
     quantity = result.quantity
     records = state.judgeable(quantity)
-    choices = expected(state, quantity, records)
+    fit = state.fit(quantity)  # a named mistake is shown beside the same choices without it
+    choices = without_bugs(fit.choices) if fit else expected(state, quantity, records)
     found = None if state.single else _from_catalogue(state, quantity, choices)
     if found is None:
         found = first_refutation(records, rescore(quantity, records, choices))

@@ -35,6 +35,9 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
     refused: list[str] = []
     broken: list[tuple[Any, str, str]] = []
     explainer = explainer_of(quantity)
+    # What was right to a stated accuracy is held to ten times that here.
+    accuracy = 10.0 * float(fit.choices.get("solver_rtol") or 0.0)
+    accuracy = max(accuracy, float(state.declared.get("solver_rtol") or 0.0))
     for family in state.families:
         if family not in _WITH_EDGES or family in contract.not_asked:
             continue
@@ -54,7 +57,7 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
                 verdict = explainer.judge(record, fit.choices)
                 if verdict is not None and np.isfinite(verdict.size):
                     judged.append((record, verdict))
-    wrong = [(r, j) for r, j in judged if j.ratio > fit.allowed]
+    wrong = [(r, j) for r, j in judged if j.ratio > max(1.0, accuracy / r.unit)]
     if wrong:
         record, verdict = max(wrong, key=lambda rj: rj[1].ratio)
         text = (

@@ -24,11 +24,7 @@ def describe_error(
     quantity: str, records: Sequence[Record], fit: Fit, choices: dict[str, Any]
 ) -> str:
     """One line that narrows a refuted quantity down."""
-    pairs = [
-        (r, j)
-        for r, j in zip(records, fit.judged, strict=True)
-        if j is not None and j.ratio > fit.allowed
-    ]
+    pairs = [(records[i], j) for i in fit.refuted if (j := fit.judged[i]) is not None]
     judged = [j for j in fit.judged if j is not None]
     if not pairs:
         return "no choice explains the answers"
@@ -167,10 +163,11 @@ def _action_major(record: Record, exact: Array) -> Array | None:
 def _where_right(records: Sequence[Record], fit: Fit) -> str:
     """The kind of problem on which every answer is right, when some are right and some wrong."""
     right: dict[str, set[bool]] = {}
-    for record, judged in zip(records, fit.judged, strict=True):
-        if judged is None:
+    refuted = set(fit.refuted)
+    for index, record in enumerate(records):
+        if fit.judged[index] is None:
             continue
-        problem, fine = record.reference.problem, judged.ratio <= fit.allowed
+        problem, fine = record.reference.problem, index not in refuted
         labels = [f"{problem.family} problems"] if problem.family != "pure" else []
         if problem.batch_kind in ("exact", "duplicated", "off_centre", "ordinary"):
             labels.append(f"{problem.batch_kind.replace('_', '-')} batches")

@@ -17,13 +17,13 @@ from npgcheck.conformance.choices import KIND_COST, cost
 from npgcheck.conformance.guard import Answer
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.reference import Reference
-from npgcheck.tolerance import UNIT_ROUNDOFF
+from npgcheck.tolerance import UNIT_ROUNDOFF, unit_roundoff
 
 Array = np.ndarray
 
-#: An answer in float64 that is right to single precision errs by this many float64 budgets: the
-#: ratio of the two unit round-offs.
-SINGLE_PRECISION = UNIT_ROUNDOFF["float32"] / UNIT_ROUNDOFF["float64"]
+#: An answer that is not exact may still be right to single precision: its error is that of a
+#: computation with this unit round-off.
+SINGLE = UNIT_ROUNDOFF["float32"]
 #: Candidates are screened on this many records before all of them are looked at.
 SCREEN = 10
 #: … and given up when so many of these are wrong by more than single precision explains.
@@ -47,9 +47,14 @@ class Record:
         return value
 
     @property
+    def unit(self) -> float:
+        """Unit round-off of the dtype that was returned."""
+        return unit_roundoff(self.answer.dtype)
+
+    @property
     def roundoff(self) -> float:
         """u of the dtype that was returned, plus the reference's own measured error."""
-        return self.reference.scales.roundoff(str(self.answer.dtype))
+        return self.reference.scales.roundoff(self.answer.dtype)
 
 
 @dataclass(frozen=True)
@@ -120,12 +125,15 @@ class Fit:
     Attributes:
         choices: stage → choice or number.
         judged: one comparison per record, None where the candidate says nothing.
-        allowed: the largest ratio that counts as right (1, or more under ``solver_rtol``).
+        units: unit round-off of each record's dtype.
+        rtol: relative accuracy that counts as right, where it is more than round-off.
+        partial: whether only a sample of the records was judged.
     """
 
     choices: dict[str, Any]
     judged: tuple[Judged | None, ...]
-    allowed: float = 1.0
+    units: tuple[float, ...]
+    rtol: float = 0.0
     partial: bool = False
 
     @property
@@ -136,7 +144,22 @@ class Fit:
     @property
     def fits(self) -> bool:
         """Whether every judged record is within the budget (and some record was judged)."""
-        return not self.partial and not self.too_few and self.worst <= self.allowed
+        return not self.partial and not self.too_few and not self.refuted
+
+    @property
+    def refuted(self) -> tuple[int, ...]:
+        """Indices of the records that are beyond what counts as right."""
+        return tuple(
+            i
+            for i, (j, u) in enumerate(zip(self.judged, self.units, strict=False))
+            if j is not None and j.ratio > max(1.0, self.rtol / u)
+        )
+
+    @property
+    def accuracy(self) -> float:
+        """Unit round-off of a computation that errs as these answers do."""
+        pairs = zip(self.judged, self.units, strict=False)
+        return max((j.ratio * u for j, u in pairs if j is not None), default=math.inf)
 
     @property
     def too_few(self) -> bool:
@@ -147,8 +170,8 @@ class Fit:
     @property
     def agreeing(self) -> float:
         """Fraction of the judged records that are within the budget."""
-        judged = [j for j in self.judged if j is not None]
-        return sum(j.ratio <= self.allowed for j in judged) / len(judged) if judged else 0.0
+        judged = sum(j is not None for j in self.judged)
+        return 1.0 - len(self.refuted) / judged if judged else 0.0
 
     @property
     def digits(self) -> float:
@@ -182,32 +205,31 @@ def explain(
     found = Explanations()
     if not records:
         return found
-    allowed = 1.0
-    if declared.get("solver_rtol"):
-        allowed = max(1.0, declared["solver_rtol"] / UNIT_ROUNDOFF["float64"])
+    rtol = float(declared.get("solver_rtol") or 0.0)
+    limit = max(SINGLE, rtol)
     pinned = {s: declared[s] for s in explainer.pinned(declared) if declared.get(s) is not None}
     screen = _spread(records, SCREEN)
     loose: list[Fit] = []
-    limit = SINGLE_PRECISION * allowed
     options = [c for c in explainer.candidates(records, sampled) if compatible(c, declared)]
     for bare in sorted(options, key=cost):
         if found.fitting and cost(bare) >= found.fitting[0].cost + KIND_COST["convention"] / 2:
             break  # whatever follows is a worse explanation of the same answers
         for route in (explainer.estimate, explainer.fallback):
             quick = [
-                _score(explainer, screen, c, allowed, give_up=limit)
+                _score(explainer, screen, c, rtol, give_up=limit)
                 for c in _variants(route, screen, bare, pinned)
             ]
-            found.nearest.extend(replace(f, partial=True) for f in quick if f.worst > limit)
-            if any(f.worst <= limit for f in quick):
-                found_here = _fit_all(explainer, route, records, bare, pinned, allowed)
+            found.nearest.extend(replace(f, partial=True) for f in quick if f.accuracy > limit)
+            if any(f.accuracy <= limit for f in quick):
+                found_here = _fit_all(explainer, route, records, bare, pinned, rtol)
                 found.fitting.extend(f for f in found_here if f.fits)
-                loose.extend(f for f in found_here if not f.fits and f.worst <= limit)
-                found.nearest.extend(f for f in found_here if f.worst > limit)
-                break
+                loose.extend(f for f in found_here if not f.fits and f.accuracy <= limit)
+                found.nearest.extend(f for f in found_here if f.accuracy > limit)
+                if any(f.fits for f in found_here):
+                    break
     if not found.fitting:
         found.fitting = [_as_limited_accuracy(fit) for fit in loose if not fit.too_few]
-        found.fitting.sort(key=lambda f: (round(math.log10(max(f.worst, 1.0))), f.cost))
+        found.fitting.sort(key=lambda f: (round(math.log10(f.accuracy)), f.cost))
     else:
         found.nearest.extend(loose)
         found.fitting.sort(key=lambda f: f.cost)
@@ -221,12 +243,12 @@ def _fit_all(
     records: Sequence[Record],
     bare: dict[str, Any],
     pinned: dict[str, Any],
-    allowed: float,
+    rtol: float,
 ) -> list[Fit]:
     """Scores the variants of one candidate on all records, up to the first that fits."""
     scored: list[Fit] = []
     for choices in _variants(route, records, bare, pinned):
-        scored.append(_score(explainer, records, choices, allowed))
+        scored.append(_score(explainer, records, choices, rtol))
         if scored[-1].fits:
             return scored[-1:]
     return scored
@@ -265,26 +287,32 @@ def same_number(a: float, b: float) -> bool:
 
 def _as_limited_accuracy(fit: Fit) -> Fit:
     """The same fit, with the accuracy that it needs as a named approximation."""
-    accuracy = float(f"{fit.worst * UNIT_ROUNDOFF['float64']:.1e}")
-    return Fit({**fit.choices, "solver_rtol": accuracy}, fit.judged, math.inf)
+    accuracy = float(f"{fit.accuracy:.1e}")
+    return replace(fit, choices={**fit.choices, "solver_rtol": accuracy}, rtol=math.inf)
 
 
 def _score(
     explainer: Explainer,
     records: Sequence[Record],
     choices: dict[str, Any],
-    allowed: float,
+    rtol: float,
     give_up: float = math.inf,
 ) -> Fit:
-    """Judges the records in order, until three of them are beyond ``give_up``."""
+    """Judges the records in order, until three of them are less accurate than ``give_up``."""
     judged: list[Judged | None] = []
     hopeless = 0
-    for record in records:
+    units = tuple(r.unit for r in records)
+    for record, unit in zip(records, units, strict=True):
         judged.append(explainer.judge(record, choices))
-        hopeless += judged[-1] is not None and judged[-1].ratio > give_up
+        hopeless += judged[-1] is not None and judged[-1].ratio > max(1.0, give_up / unit)
         if hopeless == HOPELESS:
             break
-    return Fit(choices, tuple(judged), allowed)
+    return Fit(choices, tuple(judged), units, rtol)
+
+
+def score(explainer: Explainer, records: Sequence[Record], choices: dict[str, Any]) -> Fit:
+    """Judges every record under the given choices."""
+    return _score(explainer, records, choices, 0.0)
 
 
 def _spread(records: Sequence[Record], count: int) -> list[Record]:

@@ -13,7 +13,7 @@ from npgcheck.conformance.check_ids import check_id
 from npgcheck.conformance.choices import choice, cost
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
-from npgcheck.conformance.fitting import Fit, Judged, Record, compatible
+from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, score
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
@@ -150,7 +150,7 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
     serious = [d for d in open_ if d.kind in ("convention", "approximation")]
     bugs = [d for d in diagnosis if d.kind == "bug"]
     if bugs:
-        scored = rescore(quantity, records, expected(state, quantity, records))
+        scored = rescore(quantity, records, without_bugs(fit.choices))
         text = "; ".join(d.note for d in bugs)
         return _result(quantity, "fail", records, scored, diagnosis=diagnosis, reason=text)
     unsupported = state.collector.found[quantity].unsupported
@@ -268,11 +268,20 @@ def expected(state: Run, quantity: str, records: Sequence[Record]) -> dict[str, 
     return min(fitting or candidates, key=cost)
 
 
+def without_bugs(choices: dict[str, Any]) -> dict[str, Any]:
+    """The same choices with every named mistake mended."""
+    return {
+        stage: value
+        for stage, value in choices.items()
+        if stage.startswith("_") or choice(stage, value).kind != "bug"
+    }
+
+
 def rescore(quantity: str, records: Sequence[Record], choices: dict[str, Any]) -> Fit:
     """Judges every record under the given choices."""
     explainer = explainer_of(quantity)
     list(explainer.candidates(records, ("mdp",)))  # lets it see the anchors
-    return Fit(choices, tuple(explainer.judge(r, choices) for r in records))
+    return score(explainer, records, choices)
 
 
 def _result(
@@ -307,21 +316,18 @@ def _result(
 def _first_refuted(records: Sequence[Record], fit: Fit) -> int | None:
     """How many problems had been asked when the first was refuted, counted from one."""
     asked: list[int] = []
-    for record, judged in zip(records, fit.judged, strict=True):
+    refuted = set(fit.refuted)
+    for index, record in enumerate(records):
         if record.probe.position not in asked:
             asked.append(record.probe.position)
-        if judged is not None and judged.ratio > fit.allowed:
+        if index in refuted:
             return len(asked)
     return None
 
 
 def first_refutation(records: Sequence[Record], fit: Fit) -> tuple[Record, Judged] | None:
     """The smallest refuted record, by the size of its problem; the largest error among equals."""
-    refuted = [
-        (r, j)
-        for r, j in zip(records, fit.judged, strict=True)
-        if j is not None and j.ratio > fit.allowed
-    ]
+    refuted = [(records[i], fit.judged[i]) for i in fit.refuted]
     return min(refuted, key=lambda rj: (rj[0].answer.value.size, -rj[1].ratio), default=None)  # type: ignore[union-attr]
 
 
@@ -350,6 +356,8 @@ def _note(name: str, number: float | None) -> str:
         if number
         else "",
         "cg-stopped-at-a-tolerance": "conjugate gradient stopped early, at a tolerance",
+        "absolute-tolerance": "the solver stops at an absolute residual, so small gradients are "
+        "not solved",
         "limited-accuracy": f"right to a relative {number:.1g} only, as in single precision "
         "or after an iteration stopped at a tolerance"
         if number

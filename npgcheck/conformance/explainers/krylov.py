@@ -26,6 +26,12 @@ MAX_ITERATIONS = 32
 #: Ritz value has converged; for cond⁺(F) ≤ 1e4 its iterates were seen to stray from the exact
 #: k-th iterate by up to 2e3 residual budgets. Wrong solutions are off by 1e9 and more.
 GROWTH = 1e4
+#: However much rounding is amplified, an iterate that strays by more than this, relative to the
+#: right side, is no iterate: single precision would otherwise allow anything.
+LARGEST_DRIFT = 1e-3
+#: The largest absolute residual at which libraries stop: 1e-10 on the squared norm, with room for
+#: the rounding of single precision. It hides nothing that is visible on gradients of size 0.1.
+ABSOLUTE = 3e-5
 
 
 def without(vector: Array, direction: Array) -> Array:
@@ -71,43 +77,75 @@ def iterate(record: Record, choices: dict[str, Any], built: System, k: int) -> A
 
 def residual(
     record: Record, choices: dict[str, Any], built: System, x: Array, roundoff: float
-) -> tuple[float, float]:
-    """Returns (‖(F + λI)(x − x_k)‖, how much its budget grows)."""
+) -> float:
+    """‖(F + λI)(x − x_k)‖, with k as stated or the smallest space that holds x."""
     k = choices.get("cg_iterations")
     if k is None:
         k = _smallest_space(basis(record, choices), x, roundoff)
         if k is None:
-            return np.inf, 1.0
+            return np.inf
     exact = iterate(record, choices, built, int(k))
-    return float(np.linalg.norm(built.matrix @ (x - exact))), GROWTH
+    return float(np.linalg.norm(built.matrix @ (x - exact)))
+
+
+def drift(budget: float, size: float) -> float:
+    """The budget of an iterate, when ``budget`` is that of a converged solve."""
+    return min(budget * GROWTH, max(budget, LARGEST_DRIFT * size))
 
 
 def estimate(
     solver: _Solution, records: Sequence[Record], choices: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Candidates with k iterations on every problem, or stopped early at a tolerance."""
-    depths: list[tuple[int, int]] = []
-    kept: list[Record] = []
+    kept = [
+        r
+        for r in records
+        if solver._system(r, choices) is not None and np.isfinite(r.value).all()
+    ]
+    found: list[dict[str, Any]] = []
+    depths = _depths(solver, kept, choices)
+    truncated = [k for k, full in depths if k < full]
+    if truncated:
+        if len(set(truncated)) == 1 and all(
+            k == truncated[0] for k, full in depths if full > truncated[0]
+        ):
+            fixed = {**choices, "cg_iterations": truncated[0]}
+            found += with_lambda(fixed, "damping", _galerkin(solver, kept, fixed))
+        early = {**choices, "cg_stopping": "tolerance"}
+        found += with_lambda(early, "damping", _galerkin(solver, kept, early))
+    absolute = {**choices, "cg_stopping": "absolute"}
+    return found + with_lambda(absolute, "damping", _unweighted(solver, kept, choices))
+
+
+def _depths(
+    solver: _Solution, records: Sequence[Record], choices: dict[str, Any]
+) -> list[tuple[int, int]]:
+    """(k, largest k) of every record, or nothing when some answer lies in no Krylov space."""
+    depths = []
     for record in records:
-        if solver._system(record, choices) is None or not np.isfinite(record.value).all():
-            continue
         span = basis(record, choices)
-        x, _ = solver.solution(record)
-        k = _smallest_space(span, x, record.roundoff)
+        k = _smallest_space(span, solver.solution(record)[0], record.roundoff)
         if k is None:
             return []
         depths.append((k, span.shape[1]))
-        kept.append(record)
-    truncated = [k for k, full in depths if k < full]
-    if not truncated:
-        return []
-    found: list[dict[str, Any]] = []
-    if len(set(truncated)) == 1 and all(k == truncated[0] for k, f in depths if f > truncated[0]):
-        fixed = {**choices, "cg_iterations": truncated[0]}
-        found += with_lambda(fixed, "damping", _galerkin(solver, kept, fixed))
-    early = {**choices, "cg_stopping": "tolerance"}
-    found += with_lambda(early, "damping", _galerkin(solver, kept, early))
-    return found
+    return depths
+
+
+def _unweighted(solver: _Solution, records: Sequence[Record], choices: dict[str, Any]) -> float:
+    """λ by plain least squares: where small right sides were not solved, the large ones tell."""
+    top = bottom = 0.0
+    for record in records:
+        built = solver._system(record, choices)
+        if built is None:
+            continue
+        x, _ = solver.solution(record)
+        missing, along = built.right - built.bare @ x, x
+        if not solver.known_length:
+            missing = -without(built.bare @ x, built.right)
+            along = without(x, built.right)
+        top += float(along @ missing)
+        bottom += float(along @ along)
+    return top / bottom if bottom > 0 else 0.0
 
 
 def _smallest_space(span: Array, x: Array, roundoff: float) -> int | None:

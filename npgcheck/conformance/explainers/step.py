@@ -19,7 +19,7 @@ from npgcheck.conformance.explainers import krylov
 from npgcheck.conformance.explainers.common import with_lambda
 from npgcheck.conformance.explainers.fisher import fisher_candidates, scaled_fisher
 from npgcheck.conformance.explainers.gradient import CRITICS, scaled_gradient
-from npgcheck.conformance.fitting import SINGLE_PRECISION, Judged, Record
+from npgcheck.conformance.fitting import SINGLE, Judged, Record
 
 Array = np.ndarray
 
@@ -141,6 +141,10 @@ class _Solution:
         if built is None:
             return None
         x, noise = self.solution(record)
+        if choices.get("cg_stopping") == "absolute" and not self.known_length:
+            # The direction of a step whose residual is as large as its right side means nothing.
+            if float(np.linalg.norm(built.right)) < 30.0 * krylov.ABSOLUTE:
+                return None
         if not np.isfinite(x).all():
             return Judged(np.inf, 1.0, 1.0, self._shown(record, choices, built, 1.0))
         length = 1.0
@@ -151,7 +155,7 @@ class _Solution:
         judged = self._residual(record, choices, built, x / length, noise / length)
         shown = self._shown(record, choices, built, length)
         judged = replace(judged, exact=shown)
-        if self.known_length or judged.ratio > SINGLE_PRECISION:
+        if self.known_length or judged.ratio * record.unit > SINGLE:
             return judged
         return self._with_length(record, choices, built, x, judged)
 
@@ -168,10 +172,11 @@ class _Solution:
         allowed = NULL_GROWTH * (float(np.linalg.norm(visible)) + self._free_null(record))
         if invisible > allowed and not built.damping:
             return Judged(invisible, allowed, norm, x)
-        iterations = choices.get("cg_iterations")
-        if iterations or choices.get("cg_stopping"):
-            error, growth = krylov.residual(record, choices, built, x, record.roundoff)
-            return Judged(error, budget * growth, size, x)
+        if choices.get("cg_stopping") == "absolute":
+            budget = max(budget, krylov.ABSOLUTE)
+        elif choices.get("cg_iterations") or choices.get("cg_stopping"):
+            error = krylov.residual(record, choices, built, x, record.roundoff)
+            return Judged(error, krylov.drift(budget, size), size, x)
         error = float(np.linalg.norm(built.matrix @ x - built.right))
         # Rounding of the null component enters through F's own error.
         if not built.damping:
@@ -331,13 +336,20 @@ class TrustRegionProposal(_Solution):
         own = tolerance.CONSTANT * u * scales.chain * scales.lift * (1.0 + growth)
         return own + rounding
 
+    def _slackened(self, budget: float, choices: dict[str, Any], built: System) -> float:
+        """Drift of conjugate gradient, or the relative size of an absolute tolerance."""
+        if choices.get("cg_stopping") == "absolute":
+            return max(budget, krylov.ABSOLUTE / float(np.linalg.norm(built.right)))
+        if choices.get("cg_iterations") or choices.get("cg_stopping"):
+            return krylov.drift(budget, 1.0)
+        return budget
+
     def _with_length(
         self, record: Record, choices: dict[str, Any], built: System, x: Array, judged: Judged
     ) -> Judged:
         error = abs(self.model(record, choices, built, x) - 1.0)
         budget = self.length_budget(record, built, x)
-        if choices.get("cg_iterations") or choices.get("cg_stopping"):
-            budget *= krylov.GROWTH
+        budget = self._slackened(budget, choices, built)
         length = Judged(error, budget, 1.0, judged.exact)
         return length if length.ratio > judged.ratio else judged
 
@@ -369,8 +381,7 @@ class TrustRegionStep(TrustRegionProposal):
         shown = judged.exact
         model = self.model(record, choices, built, x)
         budget = self.length_budget(record, built, x)
-        if choices.get("cg_iterations") or choices.get("cg_stopping"):
-            budget *= krylov.GROWTH
+        budget = self._slackened(budget, choices, built)
         worst = judged
         fraction = float(np.sqrt(max(model, 0.0)))
         if fraction > 1.0 + budget:

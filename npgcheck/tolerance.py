@@ -83,13 +83,17 @@ def state_distribution(s: Scales, u: float) -> float:
 
 
 def policy_gradient(s: Scales, u: float, norm: float) -> float:
-    """‖δg‖ ≤ C u (κ lift ‖Q‖∞ max‖φ‖ + ‖g‖), for g = E_d[φA] = (1−γ)∇J."""
-    return CONSTANT * u * (s.chain * s.lift * s.value * s.score + norm)
+    """‖δg‖ ≤ C u (κ lift ‖Q‖∞ max(‖φ‖, |obs|) + ‖g‖), for g = E_d[φA] = (1−γ)∇J.
+
+    The observations stand beside φ because φ is a difference of them: with one action it is
+    zero, and what is left of it is rounding.
+    """
+    return CONSTANT * u * (s.chain * s.lift * s.value * max(s.score, s.observations) + norm)
 
 
 def fisher(s: Scales, u: float) -> float:
-    """‖δF‖ ≤ C u κ lift (‖F‖ + max‖φ‖²·u⁰): the largest score bounds the summands of F."""
-    return CONSTANT * u * s.chain * s.lift * max(s.fisher, s.score**2)
+    """‖δF‖ ≤ C u κ lift max(‖F‖, ‖φ‖², |obs|²): the largest score bounds the summands of F."""
+    return CONSTANT * u * s.chain * s.lift * _curvature(s)
 
 
 def fisher_vector_product(s: Scales, u: float, vector_norm: float) -> float:
@@ -116,14 +120,19 @@ def natural_gradient_residual(
 ) -> float:
     """‖Fx − g‖ ≤ C u [κ‖F‖‖x‖ + κ‖Q‖∞√‖F‖ + ‖g‖] lift, for g = E_d[φA]."""
     # F and g are taken with the same error terms as above: the residual inherits both.
-    root = float(np.sqrt(max(s.fisher, s.score**2)))
+    root = float(np.sqrt(_curvature(s)))
     return (
         CONSTANT
         * u
         * s.lift
         * (
-            s.chain * max(s.fisher, s.score**2) * solution_norm
+            s.chain * _curvature(s) * solution_norm
             + s.chain * s.value * root
             + gradient_norm
         )
     )
+
+
+def _curvature(s: Scales) -> float:
+    """The size of the summands of F."""
+    return max(s.fisher, s.score**2, s.observations**2)

@@ -7,14 +7,18 @@ on a smaller domain than the mathematics. A wrong finite number fails.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
+from npgcheck import tolerance
 
 from npgcheck.conformance.check_ids import check_id
 from npgcheck.conformance.collect import Collected, explainer_of
 from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.fitting import Judged, Record
+from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run, well_conditioned
 
@@ -52,8 +56,9 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
             records = collected.records
             list(explainer.candidates(records, ("mdp",)))
             for record in records:
-                if not well_conditioned(record, state.sampled(quantity)):
+                if quantity in SOLVES and not _solvable(state, quantity, record):
                     continue
+                _floor(record.reference)
                 verdict = explainer.judge(record, fit.choices)
                 if verdict is not None and np.isfinite(verdict.size):
                     judged.append((record, verdict))
@@ -85,6 +90,35 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
             reason=f"refused {len(refused)}: {refused[0]}" if refused else "",
         )
     ]
+
+
+#: A direction is judged where the gradient is this far above its own rounding.
+CLEAR = 1e4
+
+
+def _solvable(state: Run, quantity: str, record: Record) -> bool:
+    """Whether x means anything: F is well conditioned and g is no rounding error.
+
+    With one action, no reward or a deterministic policy g vanishes, and a direction made of it is
+    noise, whatever its length; such answers are only asked to be finite.
+    """
+    sources = state.sampled(quantity)
+    if not well_conditioned(record, sources):
+        return False
+    reference = record.reference
+    _floor(reference)
+    for source in sources:
+        if reference.measure(source, "discounted") is None:
+            continue
+        norm = float(np.linalg.norm(reference.gradient(source, "discounted")))
+        if norm <= CLEAR * tolerance.policy_gradient(reference.scales, record.roundoff, norm):
+            return False
+    return True
+
+
+def _floor(reference: Any) -> None:
+    """Counts values as at least 1: with no reward anywhere, a baseline still has its rounding."""
+    reference.scales = replace(reference.scales, value=max(1.0, reference.scales.value))
 
 
 def _name(problem: Any) -> str:

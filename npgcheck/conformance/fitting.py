@@ -155,6 +155,16 @@ class Fit:
             if j is not None and j.ratio > max(1.0, self.rtol / u)
         )
 
+    def within(self, limit: float) -> bool:
+        """Whether the answers are right to the accuracy ``limit``.
+
+        The budget of a truncated or early-stopped solve is no round-off any more: it is taken as
+        it stands, never stretched.
+        """
+        if "cg_iterations" in self.choices or "cg_stopping" in self.choices:
+            return not self.refuted
+        return self.accuracy <= limit
+
     @property
     def accuracy(self) -> float:
         """Unit round-off of a computation that errs as these answers do."""
@@ -219,12 +229,12 @@ def explain(
                 _score(explainer, screen, c, rtol, give_up=limit)
                 for c in _variants(route, screen, bare, pinned)
             ]
-            found.nearest.extend(replace(f, partial=True) for f in quick if f.accuracy > limit)
-            if any(f.accuracy <= limit for f in quick):
+            found.nearest.extend(replace(f, partial=True) for f in quick if not f.within(limit))
+            if any(f.within(limit) for f in quick):
                 found_here = _fit_all(explainer, route, records, bare, pinned, rtol)
                 found.fitting.extend(f for f in found_here if f.fits)
-                loose.extend(f for f in found_here if not f.fits and f.accuracy <= limit)
-                found.nearest.extend(f for f in found_here if f.accuracy > limit)
+                loose.extend(f for f in found_here if not f.fits and f.within(limit))
+                found.nearest.extend(f for f in found_here if not f.within(limit))
                 if any(f.fits for f in found_here):
                     break
     if not found.fitting:

@@ -225,8 +225,16 @@ def _solves(own: OwnAnswers, x: Array, free_length: bool = False) -> Iterator[Lo
                 factors = [float(g @ image) / square] if square else []
             else:
                 factors = [1.0, scale, 1.0 / scale]
-            if any(factor > 0 and close(image, factor * g, 1e-7) for factor in factors):
-                yield _used(n1, n2)
+            for factor in factors:
+                missing = image - factor * g
+                # A least-squares solve with a g outside of range(F) leaves what F cannot see.
+                normal = matrix.T @ missing + damping * missing
+                small = 1e-7 * np.linalg.norm(matrix.T @ (factor * g))
+                if factor > 0 and (
+                    close(image, factor * g, 1e-7) or np.linalg.norm(normal) <= small
+                ):
+                    yield _used(n1, n2)
+                    break
 
 
 RECOMPUTE: dict[str, Callable[[OwnAnswers, Record], Iterator[Lower]]] = {

@@ -125,8 +125,8 @@ def _tied(name: str, choices: dict[str, Any]) -> dict[str, Any]:
         tied[stage] = choices[stage]
     if name in SOLVES:
         tied["solve:damping"] = choices.get("damping", 0.0)
-        if choices.get("cg_iterations"):  # a truncation that cannot show is no contradiction
-            tied["solve:cg_iterations"] = choices["cg_iterations"]
+        # All solves are asked on the same problems: what truncates one shows in the others.
+        tied["solve:cg_iterations"] = choices.get("cg_iterations", 0)
     if name == "fisher_vector_product":
         tied["product:damping"] = choices.get("damping", 0.0)
     if name == "fisher":

@@ -247,7 +247,8 @@ class Reference:
         """Conditioning of this problem, for the error budget."""
         transitions = self._policy_transitions()
         chain = np.eye(len(transitions)) - self.discount * transitions
-        kappa = float(np.linalg.cond(chain, np.inf)) if len(transitions) <= 400 else 1.0
+        # Iterating the Bellman equation rounds 1/(1−γ) times even where the solve is trivial.
+        kappa = max(float(np.linalg.cond(chain, np.inf)), 1.0 / (1.0 - self.discount))
         observations = np.asarray(self.problem.observations)
         derivative = float(getattr(self.policy, "derivative_error", 0.0))
         if self.discrete:
@@ -314,7 +315,9 @@ def _undiscounted_visits(transitions: Array, mdp: Any) -> Array | None:
         if np.linalg.matrix_rank(inner) < len(inner):
             return None
         visits = np.zeros(size)
-        visits[live] = np.linalg.solve(inner.T, np.asarray(mdp.initial_distribution)[live])
+        start = np.asarray(mdp.initial_distribution)[live]
+        # Rounding may leave a state that is never visited at −1e-16.
+        visits[live] = np.maximum(np.linalg.solve(inner.T, start), 0.0)
         return visits / visits.sum()
     system = identity - transitions.T
     if np.linalg.matrix_rank(system, tol=1e-10) < size - 1:
@@ -322,4 +325,5 @@ def _undiscounted_visits(transitions: Array, mdp: Any) -> Array | None:
     system[-1] = 1.0
     right = np.zeros(size)
     right[-1] = 1.0
-    return np.linalg.solve(system, right)
+    stationary = np.maximum(np.linalg.solve(system, right), 0.0)
+    return stationary / stationary.sum()

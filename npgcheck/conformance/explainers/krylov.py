@@ -88,6 +88,13 @@ def residual(
     return float(np.linalg.norm(built.matrix @ (x - exact)))
 
 
+def truncates(record: Record, choices: dict[str, Any]) -> bool:
+    """Whether the iteration ends before the space is exhausted; else it is a converged solve."""
+    if choices.get("cg_iterations"):
+        return int(choices["cg_iterations"]) < basis(record, choices).shape[1]
+    return choices.get("cg_stopping") == "tolerance"
+
+
 def drift(budget: float, size: float) -> float:
     """The budget of an iterate, when ``budget`` is that of a converged solve."""
     return min(budget * GROWTH, max(budget, LARGEST_DRIFT * size))
@@ -126,7 +133,11 @@ def _depths(
         span = basis(record, choices)
         k = _smallest_space(span, solver.solution(record)[0], record.roundoff)
         if k is None:
-            return []
+            # Iterating past convergence leaves rounding outside of every space, and solves.
+            judged = solver.judge(record, choices)
+            if judged is None or judged.ratio > 1.0:
+                return []
+            k = span.shape[1]
         depths.append((k, span.shape[1]))
     return depths
 
@@ -176,7 +187,7 @@ def _galerkin(
             missing = right - image
         else:
             missing, along = -without(image, right), without(along, right)
-        size = float(np.linalg.norm(image)) + 1e-300
+        size = max(float(np.linalg.norm(image)), 1e-100)
         top += float(along @ missing) / size**2
         bottom += float(along @ along) / size**2
     return top / bottom if bottom > 0 else 0.0

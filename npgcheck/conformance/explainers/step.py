@@ -128,7 +128,7 @@ class _Solution:
             else:
                 missing = -krylov.without(image, built.right)
                 along = krylov.without(x, built.right)
-            size = float(np.linalg.norm(image)) + 1e-300
+            size = max(float(np.linalg.norm(image)), 1e-100)
             top += float(along @ missing) / size**2
             bottom += float(along @ along) / size**2
         return top / bottom if bottom > 0 else 0.0
@@ -174,7 +174,7 @@ class _Solution:
             return Judged(invisible, allowed, norm, x)
         if choices.get("cg_stopping") == "absolute":
             budget = max(budget, krylov.ABSOLUTE)
-        elif choices.get("cg_iterations") or choices.get("cg_stopping"):
+        elif krylov.truncates(record, choices):
             error = krylov.residual(record, choices, built, x, record.roundoff)
             return Judged(error, krylov.drift(budget, size), size, x)
         error = float(np.linalg.norm(built.matrix @ x - built.right))

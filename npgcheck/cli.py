@@ -252,23 +252,18 @@ def _stdout_for_the_report(keep: bool) -> Iterator[Any]:
     if keep:
         yield lambda text: click.echo(text, nl=False)
         return
-    sys.stdout.flush()
-    try:
-        saved = os.dup(sys.stdout.fileno())
-    except (OSError, ValueError):  # no real file behind it, as under a test runner
-        from contextlib import redirect_stdout
+    from contextlib import redirect_stdout
 
-        real = sys.stdout
-        with redirect_stdout(sys.stderr):
-            yield lambda text: real.write(text)
-        return
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    real = sys.stdout
+    real.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as stream:
-            yield stream.write
+        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as stream, redirect_stdout(sys.stderr):
+            # A test runner may have put something else in the place of standard output.
+            yield stream.write if real is sys.__stdout__ else real.write
     finally:
-        sys.stdout.flush()
-        os.dup2(saved, sys.stdout.fileno())
+        os.dup2(saved, 1)
         os.close(saved)
 
 

@@ -70,7 +70,11 @@ def _lines(report: Report, width: int) -> Iterator[Line]:
     shown = [q for q in report.quantities if q.status != "not_covered"]
     parts = [plural(len(shown), "quantity"), families_text(report.families)]
     parts += [f"seed {report.seed}", f"checks {report.checks}"]
-    yield [(report.target, "strong"), (" · ".join(["", *filter(None, parts)]), "")]
+    title = " · ".join([report.target, *filter(None, parts)])
+    first, *rest = textwrap.wrap(title, width, break_long_words=False) or [""]
+    yield [(report.target, "strong"), (first.removeprefix(report.target), "")]
+    for row in rest:
+        yield [("  " + row, "")]
     yield []
     column = 2 + max([21, *(len(q.quantity) for q in shown)]) + 2
     page = _Page(report, column, width)
@@ -182,7 +186,7 @@ class _Page:
         yield from self._wrapped(lead, text, self.column)
 
     def _wrapped(self, lead: Line, text: str, column: int) -> Iterator[Line]:
-        room = max(30, self.width - column)
+        room = max(20, self.width - column)
         rows = [text]
         if len(text) > room and not text.startswith("[ "):
             rows = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
@@ -194,8 +198,11 @@ class _Page:
         """Counts and seconds, what cannot be seen, and how to repeat the run."""
         report = self.report
         counts, seconds = counts_text(report), f"{report.seconds:.1f} s"
-        room = max(len(counts) + 3, min(self.width, self.column + 48) - len(seconds))
-        yield [(f"{counts:<{room}}", "strong"), (seconds, "quiet")]
+        *before, last = textwrap.wrap(counts, self.width - len(seconds) - 3) or [""]
+        for row in before:
+            yield [(row, "strong")]
+        room = max(len(last) + 3, min(self.width, self.column + 48) - len(seconds))
+        yield [(f"{last:<{room}}", "strong"), (seconds, "quiet")]
         for text in self._remarks():
             for index, row in enumerate(textwrap.wrap(text, self.width - 2) or [""]):
                 yield [("  " * (index > 0) + row, "")]

@@ -8,7 +8,7 @@ mistake, after how many problems.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -282,6 +282,6 @@ def _owed(control: Control, status: str) -> bool:
     return status == control.outcome
 
 
-def _told(word: str, wanted: str, quantities: Collection[str], status: dict[str, str]) -> str:
+def _told(word: str, wanted: str, quantities: Collection[str], status: Mapping[str, str]) -> str:
     found = ", ".join(f"{q} {status.get(q, 'not covered')}" for q in in_order(quantities))
     return f"{word} ({wanted}), but {found}"

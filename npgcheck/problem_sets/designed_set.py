@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain, zip_longest
 
 from npgcheck.errors import NpgcheckError
 from npgcheck.problem import Problem
@@ -159,12 +160,21 @@ def build(family: str, line: Line) -> Problem | None:
 
 @lru_cache(maxsize=8)
 def designed(family: str) -> tuple[Problem, ...]:
-    """The designed problems of a family, small ones first."""
+    """The designed problems of a family; the kinds take turns, so any first few are varied."""
     problems = []
-    for line in TABLES[family]:
+    for line in _in_turns(TABLES[family]):
         problem = build(family, line)
-        if problem is None or refusal(problem) is not None:
-            why = "no design met" if problem is None else refusal(problem)
+        why = "no design met" if problem is None else refusal(problem)
+        if problem is None or why is not None:
             raise NpgcheckError(f"the designed problem {line} of {family} is not usable: {why}")
         problems.append(finish(problem))
     return tuple(problems)
+
+
+def _in_turns(lines: tuple[Line, ...]) -> list[Line]:
+    """One line of each kind after the other, in the order of the table within a kind."""
+    kinds: dict[str, list[Line]] = {}
+    for line in lines:
+        kinds.setdefault(line[0].partition(" ")[0], []).append(line)
+    turns = chain.from_iterable(zip_longest(*kinds.values()))
+    return [line for line in turns if line is not None]

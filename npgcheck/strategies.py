@@ -88,8 +88,8 @@ def mdps(
     """Finite MDPs.
 
     Domain: sizes within the bounds, transition rows in ratios of integers 0 … 4 (certain moves,
-    self-loops and unreachable states included), half of the time a terminal state, rewards quarters within ±4, any γ of
-    :func:`discounts`, any start in ratios of integers.
+    self-loops and unreachable states included), half of the time a terminal state, rewards
+    quarters within ±4, any γ of :func:`discounts`, any start in ratios of integers.
 
     Shrinks to: the fewest states and actions, every action staying where it is, no reward, γ = 0,
     starting in state 0.

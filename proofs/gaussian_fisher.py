@@ -41,7 +41,7 @@ CLAIM = dv.Claim(
     assumptions=(
         dv.Assumption(r"the action is $x_i = \mu_i + e^{\rho_i} z_i$ in $m \ge 1$ dimensions"),
         dv.Assumption(
-            r"the $z_i$ are independent with $E z = E z^3 = 0$, $E z^2 = 1$, $E z^4 = 3$, "
+            r"the $z_i$ are independent with means 0, 1, 0, 3 of $z, z^2, z^3, z^4$, "
             "as standard normal numbers are",
             S.changed(law=dv.FAIR_SIGN), "fisher-log-std", "E z⁴ = 1, a fair sign"),
     ),

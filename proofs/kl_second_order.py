@@ -61,7 +61,7 @@ CLAIM = dv.Claim(
     source="Standard information geometry; every coefficient is recomputed here.",
     assumptions=(dv.Assumption(r"softmax: $n \ge 1$, real logits $\theta + t\varepsilon$"),
                  dv.Assumption(r"Gaussian: $m \ge 1$, direction $(\sigma\alpha, \beta)$"),
-                 dv.Assumption(r"$E z = 0$ and $E z^2 = 1$")),
+                 dv.Assumption(r"the $z_k$ have mean 0 and variance 1 and are independent")),
     uses=("softmax-fisher", "gaussian-fisher"),
     statements=(
         order(2, forward, ("log π − log πᵗ is log Σ π eᵗᵉ − tε", cumulants),

@@ -221,7 +221,8 @@ def _where(
     for (family, k), value in (members or {}).items():
         if setting.families[family] == "random":
             continue
-        name = f"e^{family}" if setting.families[family] == "log" else family
+        letter = sp.pretty(sp.Symbol(family))  # θ for theta
+        name = f"e^{letter}" if setting.families[family] == "log" else letter
         parts.append(f"{name}_{k} = {value}")
     return ", ".join(parts)
 

@@ -41,6 +41,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the theory pages, the evidence as JSON, and the font for mathematics."""
     import theory
+
     from npgcheck.derivation import prove
 
     for path, text in theory.pages(STATE["report"]).items():

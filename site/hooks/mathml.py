@@ -20,14 +20,21 @@ class MathError(ValueError):
 
 
 @cache
-def render(tex: str, display: bool = False) -> str:
+def render(tex: str, display: bool = False, large: bool = False) -> str:
     """Returns a ``<math>`` element for a TeX formula.
+
+    Args:
+        tex: the formula.
+        display: on a line of its own.
+        large: inline, but with the limits and fractions of display style.
 
     Raises:
         MathError: a command that is not known.
     """
     source = tex.strip().replace(":=", r"\coloneq ")
-    out = convert(source, display="block" if display else "inline")
+    out = convert(source, display="block" if display or large else "inline")
+    if large:
+        out = out.replace('display="block"', 'display="inline" displaystyle="true"', 1)
     unknown = re.search(r"\\[A-Za-z]+", out)
     if unknown:
         raise MathError(f"{unknown.group()} is not known, in {tex!r}")

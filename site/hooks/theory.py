@@ -10,6 +10,7 @@ import html
 from typing import Any
 
 from mathml import render
+
 from npgcheck.derivation.claim import Claim, Status
 from npgcheck.derivation.evidence import ClaimResult, Evidence, StatementResult, StepResult
 from npgcheck.derivation.language import Setting
@@ -53,7 +54,7 @@ def _math(tree: Any, display: bool = True) -> str:
 
 
 def _display(tex: str) -> str:
-    return render(r"\displaystyle " + tex)
+    return render(tex, large=True)
 
 
 def _page(r: ClaimResult) -> str:
@@ -97,7 +98,7 @@ def _symbols(c: Claim) -> str:
     settings: dict[int, Setting] = {id(s.setting): s.setting for s in c.statements}
     out = ["## Symbols", ""]
     for s in settings.values():
-        rows = ["| symbol | |", "|---|---|", f"| {_math(s.size)} | {s.size_means}, any |"]
+        rows = ["| symbol | meaning |", "|---|---|", f"| {_math(s.size)} | {s.size_means}, any |"]
         for name, kind in s.families.items():
             symbol = render(latex(_indexed(name)))
             rows.append(f"| {symbol} | {s.meanings[name]} ({KINDS[kind]}) |")
@@ -131,7 +132,8 @@ def _statement(s: StatementResult) -> str:
         f'<div class="claim">{claim}{badge(s.status)}</div>\n',
     ]
     if len(s.steps) > 1:
-        parts.append(f'<div class="derivation"><table>{"".join(rows)}</table></div>\n')
+        table = f'<table class="chain">{"".join(rows)}</table>'
+        parts.append(f'<div class="derivation">{table}</div>\n')
     for mistake, where in s.mistakes:
         wrong = dict(st.mistakes)[mistake]
         parts.append(

@@ -99,9 +99,12 @@ class Suite:
 
             caller = self._make_caller()
             try:
-                self._report = run(self._subject, caller, **self._options)
+                report = run(self._subject, caller, **self._options)
             finally:
                 caller.close()
+            if isinstance(self.target, (str, Path)):
+                report = replace(report, target=str(self.target), command="")
+            self._report = report
         return self._report
 
     @property
@@ -119,7 +122,7 @@ class Suite:
         if identity in report.stale:
             return "fail", f"{identity} is a known failure that no longer fails: take it off."
         if result is None or result.status in ("skip", "not_covered"):
-            return "skip", (result.reason if result else "") or "not asked of this subject"
+            return "skip", (result.reason if result else "") or "it did not run"
         return self._judged(report, result)
 
     def _judged(self, report: Report, result: CheckResult) -> tuple[Outcome, str]:

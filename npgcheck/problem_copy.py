@@ -8,7 +8,7 @@ under the measure that it was computed from. Sizes and γ are no sources.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,17 @@ class Accessed(set[str]):
         return self
 
 
-class _Watched:
+class _Assignable:
+    """Lets ``problem.theta -= c`` through, which ends by assigning the array that is there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if object.__getattribute__(self, "__dict__").get(name) is not value:
+            raise FrozenInstanceError(
+                f"cannot assign to field {name!r}; write into the array, or use problem.at(theta)"
+            )
+
+
+class _Watched(_Assignable):
     """An MDP that records the reading of its numbers (not of its sizes, γ or name)."""
 
     _NUMBERS = frozenset(
@@ -84,7 +94,7 @@ def _watch(mdp: Any, accessed: Accessed) -> Any:
     return twin
 
 
-class ProblemCopy(Problem):
+class ProblemCopy(_Assignable, Problem):
     """A problem with writable arrays; the attributes are those of :class:`Problem`."""
 
     @classmethod

@@ -6,8 +6,10 @@ and ``explainers``, the one vector of conventions in ``reconcile``, statuses in 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import npgcheck
@@ -18,9 +20,10 @@ from npgcheck.conformance.counterexample import smallest
 from npgcheck.conformance.fitting import Explanations, explain
 from npgcheck.conformance.guard import Caller
 from npgcheck.conformance.layers import explain_by_lower
+from npgcheck.conformance.own import PolicyIgnoresTheta
 from npgcheck.conformance.problems import problems_for, pure_problems
 from npgcheck.conformance.reconcile import reconcile
-from npgcheck.conformance.report import CheckResult, Report
+from npgcheck.conformance.report import CheckResult, Report, count, exit_code
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.subject import Subject
 from npgcheck.errors import UsageError, nearest
@@ -64,7 +67,10 @@ def run(
     wanted = _wanted(subject, only)
     allowed = check_ids.check_set(checks)
     chosen = tuple(families) if families is not None else tuple(sorted(subject.families))
-    problems = problems_for(subject, caller, chosen, examples, seed, problem_id)
+    try:
+        problems = problems_for(subject, caller, chosen, examples, seed, problem_id)
+    except PolicyIgnoresTheta as finding:
+        return _ignores_theta(subject, chosen, checks, seed, str(finding), started)
     collector = Collector(caller, progress)
     state = Run(
         subject=subject,
@@ -105,6 +111,45 @@ def run(
     return _report(state, wanted, checks, planted, time.perf_counter() - started)
 
 
+def _ignores_theta(
+    subject: Subject,
+    families: tuple[str, ...],
+    checks: str,
+    seed: int,
+    reason: str,
+    started: float,
+) -> Report:
+    """The report on a policy without parameters: every derivative of it is zero, none is judged."""
+    quantity = in_order(subject.functions)[0]
+    result = CheckResult(
+        id=check_ids.check_id(quantity, "contract"),
+        quantity=quantity,
+        title="the policy does not depend on θ",
+        status="fail",
+        kind="contract",
+        problems=1,
+        worst=math.inf,
+        digits=0.0,
+        reason=reason,
+        refuted_after=1,
+    )
+    return Report(
+        passed=False,
+        target=subject.name,
+        results=(result,),
+        conventions={},
+        counts=count([result], problems=1),
+        not_visible=("everything: no derivative of the policy differs from zero",),
+        seed=seed,
+        version=npgcheck.__version__,
+        seconds=time.perf_counter() - started,
+        families=families,
+        checks=checks,
+        detection_floor=0.0,
+        notes=tuple(subject.notes),
+    )
+
+
 def _wanted(subject: Subject, only: Sequence[str]) -> tuple[str, ...]:
     for name in only:
         if name not in QUANTITIES:
@@ -142,8 +187,6 @@ def _report(
     known = dict(state.subject.known_failures)
     ran = {r.id: r.status for r in results}
     stale = tuple(i for i in known if ran.get(i) not in (None, "fail", "skip", "not_covered"))
-    from npgcheck.conformance.report import count, exit_code
-
     report = Report(
         passed=True,
         target=state.subject.name,
@@ -161,9 +204,7 @@ def _report(
         known_failures={i: why for i, why in known.items() if ran.get(i) == "fail"},
         stale=stale,
         controls=planted,
-        notes=tuple(getattr(state.subject, "notes", ())),
+        notes=tuple(state.subject.notes),
         command=verdicts.command(state),
     )
-    from dataclasses import replace
-
     return replace(report, passed=exit_code(report) == 0)

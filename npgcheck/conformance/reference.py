@@ -250,7 +250,8 @@ class Reference:
         # Iterating the Bellman equation rounds 1/(1−γ) times even where the solve is trivial.
         kappa = max(float(np.linalg.cond(chain, np.inf)), 1.0 / (1.0 - self.discount))
         observations = np.asarray(self.problem.observations)
-        derivative = float(getattr(self.policy, "derivative_error", 0.0))
+        measured = getattr(self.policy, "derivative_error_at", None)
+        derivative = float(measured(self.theta, observations)) if measured else 0.0
         if self.discrete:
             logits = self.policy.logits(self.theta, observations)
             lift = 1.0 + float(np.abs(logits).max())

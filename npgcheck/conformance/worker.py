@@ -297,6 +297,10 @@ def main() -> None:
         _write_message(answers, ("usage", str(error)))
         return
     _write_message(answers, ("loaded", _described(subject)))
+    if subject.policy_functions:  # a problem that arrives here finds its policy's network again
+        from npgcheck.conformance.own import LOADED
+
+        LOADED[target] = LOADED[subject.target] = LOADED[subject.name] = subject.policy_functions
     caller = LocalCaller(subject, time_limit, first_call_limit)
     problems: dict[int, Any] = {}
     while (message := _read_message(calls)) is not None:

@@ -143,7 +143,7 @@ class _Solution:
         x, noise = self.solution(record)
         if choices.get("cg_stopping") == "absolute" and not self.known_length:
             # The direction of a step whose residual is as large as its right side means nothing.
-            if float(np.linalg.norm(built.right)) < 30.0 * krylov.ABSOLUTE:
+            if float(np.linalg.norm(built.right)) < 100.0 * krylov.ABSOLUTE:
                 return None
         if not np.isfinite(x).all():
             return Judged(np.inf, 1.0, 1.0, self._shown(record, choices, built, 1.0))
@@ -339,7 +339,8 @@ class TrustRegionProposal(_Solution):
     def _slackened(self, budget: float, choices: dict[str, Any], built: System) -> float:
         """Drift of conjugate gradient, or the relative size of an absolute tolerance."""
         if choices.get("cg_stopping") == "absolute":
-            return max(budget, krylov.ABSOLUTE / float(np.linalg.norm(built.right)))
+            # ½xᵀFx is quadratic in x, and F enters once more through the subject's own length.
+            return max(budget, 3.0 * krylov.ABSOLUTE / float(np.linalg.norm(built.right)))
         if choices.get("cg_iterations") or choices.get("cg_stopping"):
             return krylov.drift(budget, 1.0)
         return budget

@@ -206,8 +206,9 @@ def _seed(seed: int) -> None:
     """Seeds the global generators, differently for each call and alike in each run."""
     np.random.seed(seed)
     random.seed(seed)
-    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "manual_seed"):
-        torch.manual_seed(seed)
+    # The CPU's generator alone: torch.manual_seed visits every accelerator, for a millisecond.
+    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "default_generator"):
+        torch.default_generator.manual_seed(seed)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ SECOND = 0.8
 #: A Jacobian measured to less than this is no reference: θ is drawn again.
 WORST_DERIVATIVE = {"float64": 1e-6, "float32": 1e-3}
 #: The own family costs 12 evaluations per parameter and problem.
-MOST_PROBLEMS = 24
+MOST_PROBLEMS = 16
 REDRAWS = 4
 DISCOUNTS = (0.5, 0.8, 0.9, 0.95)
 
@@ -53,7 +53,7 @@ class _Differences:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._cache: dict[tuple[bytes, bytes], tuple[Array, float]] = {}
+        self._cache: dict[bytes, tuple[dict[bytes, int], Array, float]] = {}
 
     def outputs(self, theta: Array, observations: Array) -> Array:
         """(N, outputs)."""
@@ -61,18 +61,31 @@ class _Differences:
 
     def jacobian(self, theta: Array, observations: Array) -> Array:
         """(N, outputs, D)."""
-        theta = np.asarray(theta, dtype=float)
-        rows, index = np.unique(np.asarray(observations, float), axis=0, return_inverse=True)
-        key = (theta.tobytes(), rows.tobytes())
-        if key not in self._cache:
-            self._cache[key] = self._measure(theta, rows)
-        return self._cache[key][0][index.ravel()]
+        jacobian, index, _ = self._at(theta, observations)
+        return jacobian[index]
 
     def error(self, theta: Array, observations: Array) -> float:
         """Relative error of the Jacobian, as the second set of steps measures it."""
-        self.jacobian(theta, observations)
-        rows = np.unique(np.asarray(observations, float), axis=0)
-        return self._cache[(np.asarray(theta, float).tobytes(), rows.tobytes())][1]
+        return self._at(theta, observations)[2]
+
+    def _at(self, theta: Array, observations: Array) -> tuple[Array, list[int], float]:
+        """The Jacobian at distinct rows, where each asked row is among them, and its error.
+
+        The rows of a batch are rows of the problem's observations, so what was measured there
+        serves them all.
+        """
+        theta = np.asarray(theta, dtype=float)
+        rows = np.ascontiguousarray(observations, dtype=float)
+        keys = [row.tobytes() for row in rows]
+        known = self._cache.get(theta.tobytes())
+        if known is None or not known[0].keys() >= set(keys):
+            distinct = dict.fromkeys(keys)
+            chosen = np.stack([np.frombuffer(key) for key in distinct])
+            places = {key: i for i, key in enumerate(distinct)}
+            known = (places, *self._measure(theta, chosen))
+            self._cache[theta.tobytes()] = known
+        places, jacobian, error = known
+        return jacobian, [places[key] for key in keys], error
 
     def _measure(self, theta: Array, rows: Array) -> tuple[Array, float]:
         dtype = self._network(theta, rows)[1]

@@ -90,10 +90,12 @@ def evaluate(mdp: MDP, probabilities: Array, method: str = "auto") -> Evaluation
     value = system.value(rewards)
     # d = (1 − γ)(I − γ P_πᵀ)⁻¹ ρ
     occupancy = (1 - discount) * system.occupancy(mdp.initial_distribution)
-    # A does not see a constant added to V (rows of P sum to one): taking one out before the
-    # product with P keeps the digits of A when γ → 1 and V grows like 1/(1 − γ).
+    # A does not see a constant added to V, (I − γP_π)1 = (1 − γ)1, and V grows like 1/(1 − γ):
+    # with the constant taken out, one step of refinement recovers the digits that it has hidden
     level = 0.5 * (value.min() + value.max())
-    relative_q = mdp.rewards + discount * mdp.expected_next(value - level)
+    relative = system.refined(value - level, rewards - (1 - discount) * level)
+    relative_q = mdp.rewards + discount * mdp.expected_next(relative)
+    value = relative + level
     return Evaluation(
         value=value,
         q_value=relative_q + discount * level,

@@ -61,6 +61,16 @@ class DiscountedSystem:
         """(I − γP) x = rewards."""
         return self._solve(rewards, False)
 
+    def refined(self, x: Array, rewards: Array) -> Array:
+        """One step of iterative refinement of a solution x of (I − γP) x = rewards.
+
+        Worth its price where γ > 0.9, and only with a factorisation at hand.
+        """
+        if self.method == "iterative" or self.mdp.discount <= 0.9:
+            return x
+        residual = rewards - (x - self.mdp.discount * (self.chain @ x))
+        return x + self._solve(residual, False)
+
     def occupancy(self, start: Array) -> Array:
         """(I − γPᵀ) x = start, without the factor 1 − γ."""
         return self._solve(start, True)
@@ -72,7 +82,7 @@ class DiscountedSystem:
         return self.mdp.policy_transitions(self.probabilities)
 
     def _factor_dense(self) -> Callable[[Array, bool], Array]:
-        chain = self._chain()
+        chain = self.chain = self._chain()
         if not isinstance(chain, np.ndarray):
             chain = chain.toarray()
         matrix = -self.mdp.discount * chain
@@ -94,7 +104,7 @@ class DiscountedSystem:
         from scipy.sparse import csc_array, eye_array
         from scipy.sparse.linalg import splu
 
-        chain = csc_array(self._chain())
+        chain = self.chain = csc_array(self._chain())
         matrix = csc_array(eye_array(chain.shape[0], format="csc") - self.mdp.discount * chain)
         factors = splu(csc_array(matrix.T))
         return lambda b, transposed: factors.solve(b, trans="N" if transposed else "T")

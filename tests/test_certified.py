@@ -39,6 +39,11 @@ def test_intended_fractions_are_what_was_meant():
     for p, q in ((1, 3), (2, 7), (0, 1), (1, 1), (355, 113), (-5, 12), (1, 10**6 + 3)):
         assert simplest_fraction(p / q) == Fraction(p, q)
     assert simplest_fraction(0.1) == Fraction(1, 10)
+    for x in np.random.default_rng(0).random(40):
+        least = simplest_fraction(x)
+        assert float(least) == x
+        # the closest fraction of a smaller denominator is another float, so every one is
+        assert float(Fraction(float(x)).limit_denominator(least.denominator - 1)) != x
     odd = 0.1 + 2.0**-54
     assert float(simplest_fraction(odd)) == odd
     P = np.full((3, 1, 3), 1 / 3)

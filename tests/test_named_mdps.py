@@ -48,6 +48,17 @@ def test_gridworld_without_slip_counts_steps():
     assert worst(best.value, expected) < 1e-15
 
 
+def test_gridworld_slips_to_the_two_sides():
+    # the centre of 3 × 3 is state 4; north is 1, east 5, south 7, west 3
+    mdp = gridworld(3, 3, slip=0.25)
+    for action, (ahead, left, right) in enumerate([(1, 3, 5), (5, 1, 7), (7, 5, 3), (3, 7, 1)]):
+        row = mdp.transitions[4, action]
+        assert (row[ahead], row[left], row[right]) == (0.75, 0.125, 0.125)
+    # beside the goal: east enters it, north and south slip into it
+    assert mdp.rewards[7].tolist() == [0.125, 0.75, 0.125, 0.0]
+    assert mdp.terminal_states.tolist() == [False] * 8 + [True]
+
+
 @pytest.mark.parametrize("make", [gridworld, lambda **k: garnet(7, 3, 2, **k)])
 def test_sparse_construction_equals_dense(make):
     dense, sparse = make(), make(sparse=True)

@@ -8,7 +8,7 @@ gradient. Two heads share a layer, and the second one is gated: nothing linear a
 
 import numpy as np
 import torch
-from torch.func import functional_call, jvp, vjp
+from torch.func import functional_call, jvp, vjp, vmap
 
 import npgcheck
 
@@ -22,8 +22,8 @@ conventions = npgcheck.Conventions(damping=DAMPING)
 class Gated(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = torch.nn.Linear(observation_size, 5)
-        self.head = torch.nn.Linear(5, num_actions, bias=False)
+        self.body = torch.nn.Linear(observation_size, 3)
+        self.head = torch.nn.Linear(3, num_actions, bias=False)
         self.gate = torch.nn.Linear(observation_size, num_actions)
 
     def forward(self, observations):
@@ -93,5 +93,5 @@ def kl(problem, theta):
 
 def natural_gradient(problem):
     columns = torch.eye(num_parameters(problem), dtype=torch.float64)
-    metric = torch.stack([fisher_vector_product(problem, column) for column in columns])
+    metric = vmap(lambda column: fisher_vector_product(problem, column))(columns)
     return torch.linalg.solve(metric, policy_gradient(problem))

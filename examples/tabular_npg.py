@@ -8,10 +8,14 @@ estimates. The policy is a softmax of linear logits; one-hot observations make i
 import numpy as np
 
 
-def policy(problem, theta):
+def log_policy(problem, theta):
     logits = problem.observations @ theta.reshape(problem.observation_size, problem.num_actions)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def policy(problem, theta):
+    return np.exp(log_policy(problem, theta))
 
 
 def scores(problem):
@@ -22,7 +26,7 @@ def scores(problem):
 
 
 def log_prob(problem, state, action):
-    return np.log(policy(problem, problem.theta)[state, action])
+    return log_policy(problem, problem.theta)[state, action]
 
 
 def score(problem, state, action):
@@ -89,8 +93,8 @@ def fisher_vector_product(problem, vector):
 
 
 def kl(problem, theta):
-    old, new = policy(problem, problem.theta), policy(problem, theta)
-    return state_distribution(problem) @ (old * np.log(old / new)).sum(axis=1)
+    old, new = log_policy(problem, problem.theta), log_policy(problem, theta)
+    return state_distribution(problem) @ (np.exp(old) * (old - new)).sum(axis=1)
 
 
 # The steps.

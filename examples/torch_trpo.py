@@ -27,7 +27,7 @@ def parameters(problem, theta=None):
     return tensor(problem.theta if theta is None else theta).clone().requires_grad_()
 
 
-def distribution(problem, theta, observations):
+def policy(problem, theta, observations):
     observations = tensor(observations)
     if problem.family == "gaussian":
         m = problem.action_size
@@ -40,25 +40,25 @@ def surrogate_loss(problem, theta):
     batch = problem.batch
     actions = tensor(batch.actions)
     with torch.no_grad():
-        old = distribution(problem, parameters(problem), batch.observations).log_prob(actions)
-    new = distribution(problem, theta, batch.observations).log_prob(actions)
+        old = policy(problem, parameters(problem), batch.observations).log_prob(actions)
+    new = policy(problem, theta, batch.observations).log_prob(actions)
     return ((new - old).exp() * tensor(batch.advantages)).mean()
 
 
 def mean_kl(problem, theta):
     observations = problem.batch.observations
-    old = distribution(problem, parameters(problem).detach(), observations)
-    return kl_divergence(old, distribution(problem, theta, observations)).mean()
+    old = policy(problem, parameters(problem).detach(), observations)
+    return kl_divergence(old, policy(problem, theta, observations)).mean()
 
 
 def log_prob(problem, state, action):
-    row = distribution(problem, parameters(problem), problem.observations[state])
+    row = policy(problem, parameters(problem), problem.observations[state])
     return row.log_prob(tensor(action)).item()
 
 
 def score(problem, state, action):
     theta = parameters(problem)
-    row = distribution(problem, theta, problem.observations[state])
+    row = policy(problem, theta, problem.observations[state])
     return torch.autograd.grad(row.log_prob(tensor(action)), theta)[0]
 
 

@@ -141,6 +141,26 @@ _TABLE = (
         "nothing to mend; damping and max_kl then mean something else",
     ),
     Choice(
+        "score",
+        "centred",
+        "centred-score",
+        "free",
+        "∇log π(a|s) = J_a − Σ_b π_b J_b, J the Jacobian of the logits",
+        "E_π[φ] = 0",
+        "nothing to mend",
+        default=True,
+    ),
+    Choice(
+        "score",
+        "uncentred",
+        "score-missing-minus-pi",
+        "bug",
+        "φ = J_a in place of J_a − Σ_b π_b J_b (for linear features: φ(s,a) = o ⊗ e_a)",
+        "E[φ] ≠ 0 and F = diag(dπ); g is unchanged with the exact advantage as critic, because "
+        "Σ_a π A = 0, and wrong with Q or any other baseline",
+        "subtract the mean over actions: ∇log π(a|s) = φ(s,a) − E_π φ(s,·)",
+    ),
+    Choice(
         "action_dimensions",
         "sum",
         "sum-over-action-dimensions",

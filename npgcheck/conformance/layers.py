@@ -34,13 +34,14 @@ def explain_by_lower(state: Run) -> None:
 
 
 def _same_named_mistake(state: Run, quantity: str) -> str | None:
-    """A lower quantity that was refuted under the same name."""
-    mine = _bugs(state, quantity)
-    for lower in in_order(state.results):
-        if lower == quantity:
-            return None
-        if mine and mine & _bugs(state, lower):
-            return lower
+    """The quantity in which a mistake of this name is made: F is the Hessian of KL, so a mistake
+    in the divergence is the divergence's; all others belong to the lowest layer that has them."""
+    order = in_order(state.results)
+    for name in _bugs(state, quantity):
+        roots = [q for q in order if name in _bugs(state, q)]
+        root = "kl" if name.startswith("kl-") and "kl" in roots else roots[0]
+        if root != quantity:
+            return root
     return None
 
 

@@ -152,7 +152,10 @@ class Reference:
     # ---- quantities under a measure -----------------------------------------------------------
 
     def fisher(self, sampled: str, weighting: str, definition: str = "true") -> Array:
-        """F with weights that sum to one; (D, D)."""
+        """F with weights that sum to one; (D, D).
+
+        ``definition`` is true, empirical, or uncentred (the score without its mean).
+        """
         key = (sampled, weighting, definition)
         if key not in self._fishers:
             measure = self._need(sampled, weighting)
@@ -160,11 +163,21 @@ class Reference:
                 result = true_fisher(
                     self.policy, self.theta, measure.observations, measure.weights
                 )
+            elif definition == "uncentred":
+                jacobian, joint = self._uncentred(sampled, weighting)
+                result = np.einsum("na,nad,nae->de", joint, jacobian, jacobian)
             else:
                 scores = self._row_scores(sampled, weighting)
                 result = scores.T @ (measure.weights[:, None] * scores)
             self._fishers[key] = result
         return self._fishers[key]
+
+    def _uncentred(self, sampled: str, weighting: str) -> tuple[Array, Array]:
+        """The Jacobian of the logits, (N, A, D), and the joint weights w π, (N, A)."""
+        measure = self._need(sampled, weighting)
+        jacobian = self.policy.logits_jacobian(self.theta, measure.observations)
+        probabilities = self.policy.probabilities(self.theta, measure.observations)
+        return jacobian, measure.weights[:, None] * probabilities
 
     def gradient(self, sampled: str, weighting: str, critic: str = "advantage") -> Array:
         """g = Σ w φ A with weights that sum to one: (1−γ)∇J under the discounted MDP; (D,)."""
@@ -173,6 +186,8 @@ class Reference:
             measure = self._need(sampled, weighting)
             if critic == "expected":
                 result = self._reweighted_gradient(self.state_weights(sampled, weighting))
+            elif critic == "uncentred":
+                result = self._uncentred_gradient(sampled, weighting)
             elif measure.actions is not None:
                 coefficients = measure.weights * measure.critics[critic]
                 result = coefficients @ self._row_scores(sampled, weighting)
@@ -180,6 +195,15 @@ class Reference:
                 result = self._reweighted_gradient(measure.weights)
             self._gradients[key] = result
         return self._gradients[key]
+
+    def _uncentred_gradient(self, sampled: str, weighting: str) -> Array:
+        """Σ w J Q: the score without its mean, with Q as critic (with A it is the gradient)."""
+        jacobian, joint = self._uncentred(sampled, weighting)
+        measure = self._need(sampled, weighting)
+        if measure.actions is None:
+            return np.einsum("na,na,nad->d", joint, self.evaluation.q_value, jacobian)
+        rows = jacobian[np.arange(len(measure.actions)), measure.actions]
+        return (measure.weights * measure.critics["q"]) @ rows
 
     def _reweighted_gradient(self, weights: Array) -> Array:
         """Σ_s w(s) Σ_a π φ A for any state weights: the gradient theorem's sum with w for d."""

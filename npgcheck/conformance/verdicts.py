@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.check_ids import check_id
+from npgcheck.conformance.check_ids import NUMBERED, check_id
 from npgcheck.conformance.choices import choice, cost
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, score
 from npgcheck.conformance.reconcile import SOLVES, contradicts
-from npgcheck.conformance.report import CheckResult, Diagnosis
+from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
 
 #: A pass needs this many judged problems with γ ≥ 1/2 (and shared features, unless only tabular
@@ -37,11 +37,15 @@ def judge(state: Run, quantity: str) -> list[CheckResult]:
     results = _contract(state, quantity) + _twice(state, quantity)
     records = state.judgeable(quantity)
     if not records:
-        return results or [_nothing_judged(state, quantity)]
+        faulty = any(r.status == "fail" for r in results)
+        return results if faulty else [_nothing_judged(state, quantity), *results]
     found = state.explanations[quantity]
     fit = state.fit(quantity)
     if fit is not None:
-        return [_explained(state, quantity, records, fit), *results]
+        consistent = _found_nothing(
+            quantity, "consistency", "consistency", len({r.probe.position for r in records})
+        )
+        return [_explained(state, quantity, records, fit), consistent, *results]
     if found.fitting:
         return [_inconsistent(state, quantity, records, found.fitting[0]), *results]
     return [_refuted(state, quantity, records), *results]
@@ -68,7 +72,7 @@ def not_covered(quantity: str) -> CheckResult:
 def _contract(state: Run, quantity: str) -> list[CheckResult]:
     collected = state.collector.found[quantity]
     if not collected.faults:
-        return []
+        return [_found_nothing(quantity, "contract", "contract", len(collected.positions))]
     probe, fault = collected.faults[0]
     kinds = Counter(f.kind for _, f in collected.faults)
     times = f", on {len(collected.faults)} calls" if len(collected.faults) > 1 else ""
@@ -88,6 +92,9 @@ def _contract(state: Run, quantity: str) -> list[CheckResult]:
             reason=f"{fault.message}{times}, first on {_where(probe.problem)}{also}{stopped}",
             refuted_after=probe.position + 1,
             traceback=fault.traceback,
+            counterexample=Counterexample(
+                probe.problem.id, probe.problem.describe(), [], [], math.inf, 0.0
+            ),
         )
     ]
 
@@ -126,7 +133,23 @@ def _twice(state: Run, quantity: str) -> list[CheckResult]:
                     refuted_after=record.probe.position + 1,
                 )
             ]
-    return []
+    asked = len(state.collector.found[quantity].repeats)
+    return [_found_nothing(quantity, "twice", "property", asked)] if asked else []
+
+
+def _found_nothing(quantity: str, name: str, kind: Any, problems: int) -> CheckResult:
+    """A check that ran and found nothing wrong."""
+    return CheckResult(
+        id=check_id(quantity, name),
+        quantity=quantity,
+        title=NUMBERED[name][1],
+        status="pass" if problems else "skip",
+        kind=kind,
+        problems=problems,
+        worst=0.0,
+        digits=0.0,
+        reason="" if problems else "no call was judged",
+    )
 
 
 # ---- the value --------------------------------------------------------------------------------
@@ -202,7 +225,9 @@ def _inconsistent(
         rescore(quantity, records, base),
         kind="consistency",
         diagnosis=diagnose(own.choices),
-        reason=f"right only with {mine}, while the other quantities have {rest}",
+        reason=f"right only with {mine}, while the other quantities have {rest}"
+        if mine
+        else "right only under conventions that the other quantities do not share",
     )
 
 
@@ -368,6 +393,7 @@ def _note(name: str, number: float | None) -> str:
         "normalised-advantages": "advantages normalised over the batch",
         "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
         "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
+        "score-missing-minus-pi": "score: the −π term is missing",
         "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
         "their sum",
         "damped-length": "step length from the damped xᵀ(F+λI)x",
@@ -389,6 +415,8 @@ _KEYWORD = {
 
 
 def _declared(diagnosis: Diagnosis, declared: dict[str, Any]) -> bool:
+    if diagnosis.choice == "absolute-tolerance":
+        return False
     if diagnosis.stage == "damping_in_fisher":
         return declared.get("damping_in") == "fisher"
     return declared.get(_KEYWORD.get(diagnosis.stage, diagnosis.stage)) is not None
@@ -403,6 +431,8 @@ def declare_line(results: Iterable[CheckResult], state: Run) -> str:
         for d in result.diagnosis:
             if d.kind not in ("convention", "approximation") or d.stage not in _KEYWORD:
                 continue
+            if d.choice == "absolute-tolerance":
+                continue  # an absolute residual is no relative accuracy that could be declared
             keyword = _KEYWORD[d.stage]
             if d.stage == "damping_in_fisher":
                 named["damping_in"] = "fisher"

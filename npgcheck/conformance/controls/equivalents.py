@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -131,9 +132,9 @@ class RandomStart(ExactSoftmax):
             r = g - self.fisher_vector_product(problem, x)
             p, rr = r.copy(), float(r @ r)
             for _ in range(2 * g.size):
-                if rr <= 1e-30 * float(g @ g):
-                    break
                 z = self.fisher_vector_product(problem, p)
+                if rr <= 1e-28 * float(g @ g) or p @ z <= 0:
+                    break
                 alpha = rr / float(p @ z)
                 x, r = x + alpha * p, r - alpha * z
                 rr, old = float(r @ r), rr
@@ -193,3 +194,19 @@ class UndiscountedTabularUpdate:
         if weights.min() < 1e-3:
             raise Unsupported("a state without weight has no block in F")
         return inner.update(problem, step_size)
+
+
+@equivalent(
+    "train-yields-one-buffer",
+    stage="glue",
+    asks="train",
+    reason="each iterate is copied before the next is asked for",
+)
+class TrainYieldsOneBuffer(ExactSoftmax):
+    """train yields the same array every time, changed in place between the yields."""
+
+    def train(self, problem: Any, iterations: int, step_size: float) -> Iterator[Array]:
+        theta = np.array(problem.theta)
+        for _ in range(iterations):
+            theta += step_size * self.natural_gradient(problem.at(theta.copy()))
+            yield theta

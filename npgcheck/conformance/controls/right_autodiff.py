@@ -178,6 +178,8 @@ class TorchDoubleBackprop:
             if rr <= 1e-26 * (b @ b):
                 break
             z = self.fisher_vector_product(problem, p.numpy())
+            if p @ z <= 0:
+                break
             alpha = rr / (p @ z)
             x = x + alpha * p
             r = r - alpha * z

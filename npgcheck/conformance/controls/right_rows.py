@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._exact import Array
-from ._rows import BatchSoftmax, EpisodeSoftmax
+from ._rows import BatchSoftmax, EpisodeSoftmax, row_log_pi
 from .registry import right
 
 right("batch-average")(BatchSoftmax)
@@ -89,3 +89,61 @@ class BatchGramSolve:
     def fisher(self, problem: Any) -> Array:
         rows, _ = self._blocks(problem)
         return np.asarray(rows.T @ rows)
+
+
+@right("reinforce-with-the-whole-return")
+class Reinforce:
+    """E[R Σ_t φ_t] with the discounted return of the whole trajectory and no γᵗ on the score."""
+
+    families = frozenset({"tabular", "softmax"})
+
+    def policy_gradient(self, problem: Any) -> Array:
+        g, episodes = np.zeros(problem.theta.size), problem.episodes
+        for e in episodes:
+            power = e.discount ** np.arange(len(e.rewards))
+            cut = 0.0 if e.terminated[-1] else e.discount * power[-1] * e.next_values[-1]
+            pi = np.exp(row_log_pi(problem, e.observations, problem.theta))
+            pi[np.arange(len(pi)), e.actions] -= 1.0
+            g -= (power @ e.rewards + cut) * (e.observations.T @ pi).ravel()
+        return g / len(episodes)
+
+
+@right("batch-td-residual")
+class BatchTdResidual(BatchSoftmax):
+    """r + γV(s′) − V(s) as the critic, row by row."""
+
+    def advantages(self, problem: Any) -> Array:
+        b = problem.batch
+        future = np.where(b.terminated, 0.0, b.next_values)
+        return np.asarray(b.rewards + problem.mdp.discount * future - b.values)
+
+
+@right(
+    "batch-mean-baseline",
+    may_deviate="policy_gradient natural_gradient trust_region_proposal surrogate",
+)
+class BatchMeanBaseline(BatchSoftmax):
+    """Advantages centred over the batch: a constant baseline, so unbiased."""
+
+    def advantages(self, problem: Any) -> Array:
+        a = problem.batch.advantages
+        return np.asarray(a - a.mean())
+
+
+@right("declared-empirical-fisher")
+class DeclaredEmpiricalFisher(BatchSoftmax):
+    """φφᵀ over the batch's own actions, and says so."""
+
+    @property
+    def conventions(self) -> Any:
+        from npgcheck.conventions import Conventions
+
+        return Conventions(fisher="empirical", sampled="batch")
+
+    def fisher(self, problem: Any) -> Array:
+        phi = self.row_scores(problem)
+        return np.asarray(phi.T @ phi / len(phi))
+
+    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
+        phi = self.row_scores(problem)
+        return np.asarray(phi.T @ (phi @ vector) / len(phi))

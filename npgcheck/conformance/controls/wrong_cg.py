@@ -224,3 +224,19 @@ class EatsRightHandSide:
             rr, old = r @ r, rr
             p = r + rr / old * p
         return x
+
+
+@wrong("cg-zero-over-zero", stage=STAGE, outcome="either", refutes=CG, whole=True)
+class ZeroOverZero:
+    """No stopping test at all: b = 0 divides zero by zero."""
+
+    def conjugate_gradient(self, matvec: Product, b: Array, iterations: int) -> Array:
+        x, r, p = np.zeros_like(b), b.copy(), b.copy()
+        with np.errstate(all="ignore"):
+            for _ in range(iterations):
+                z = matvec(p)
+                alpha = (r @ r) / (p @ z)
+                x, fresh = x + alpha * p, r - alpha * z
+                p = fresh + (fresh @ fresh) / (r @ r) * p
+                r = fresh
+        return x

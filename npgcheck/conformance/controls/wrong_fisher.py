@@ -345,3 +345,29 @@ class FisherHalved(ExactSoftmax):
 
     def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
         return 0.5 * super().fisher_vector_product(problem, vector)
+
+
+@wrong("upper-triangle-only", stage=DEFINITION, refutes="fisher", spares="policy_gradient")
+class UpperTriangle(ExactSoftmax):
+    """The lower triangle is never mirrored."""
+
+    def fisher(self, problem: Any) -> Array:
+        return np.triu(super().fisher(problem))
+
+
+@wrong("fisher-from-seeded-samples", stage=ESTIMATOR, refutes="fisher", whole=True)
+class SeededSamples:
+    """Two thousand actions drawn with a fixed seed: the same answer each time, and not F."""
+
+    def fisher(self, problem: Any) -> Array:
+        rng, m = np.random.default_rng(7), problem.mdp
+        z = problem.observations @ problem.theta.reshape(problem.observation_size, -1)
+        pi = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+        M = np.eye(len(pi)) - m.discount * np.einsum("sa,sat->ts", pi, m.transitions)
+        d = np.clip(np.linalg.solve(M, m.initial_distribution), 0, None)
+        s = rng.choice(len(pi), size=2000, p=d / d.sum())
+        u = rng.random(2000)
+        a = (u[:, None] > np.cumsum(pi, axis=1)[s]).sum(axis=1).clip(0, pi.shape[1] - 1)
+        centred = np.eye(pi.shape[1])[a] - pi[s]
+        phi = np.einsum("ni,na->nia", problem.observations[s], centred).reshape(2000, -1)
+        return np.asarray(phi.T @ phi / 2000)

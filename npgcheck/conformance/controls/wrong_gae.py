@@ -264,3 +264,29 @@ class NormalisedInside:
             )
             A[t] = acc
         return (A - A.mean()) / (A.std() + 1e-8)
+
+
+@wrong("rollout-end-as-terminal", stage=STAGE, refutes=ESTIMATE, whole=True)
+class RolloutEndAsTerminal:
+    """The last row of a rollout never bootstraps, whether its episode goes on or not."""
+
+    def advantage_estimate(
+        self,
+        rewards: Array,
+        values: Array,
+        next_values: Array,
+        terminated: Array,
+        truncated: Array,
+        discount: float,
+        lam: float,
+    ) -> Array:
+        live = 1.0 - np.asarray(terminated, dtype=float)
+        live[-1] = 0.0
+        go = live * (1.0 - np.asarray(truncated, dtype=float))
+        delta = rewards + discount * live * next_values - values
+        T = len(rewards)
+        decay = np.eye(T)
+        for t in range(T):
+            for k in range(t + 1, T):
+                decay[t, k] = decay[t, k - 1] * discount * lam * go[k - 1]
+        return np.asarray(decay @ delta)

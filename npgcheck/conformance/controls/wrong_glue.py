@@ -364,3 +364,29 @@ class KillsProcess:
 
     def fisher(self, problem: Any) -> Array:
         os._exit(139)
+
+
+@wrong("theta-left-perturbed", stage=STAGE, refutes="fisher_vector_product", whole=True)
+class ThetaLeftPerturbed:
+    """A difference quotient of ∇KL that moves θ in place and forgets to move it back."""
+
+    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
+        before, d = _policy(problem), _occupancy(problem, _policy(problem))
+        problem.theta[:] = problem.theta + 1e-6 * vector
+        moved = (_policy(problem) - before) / 1e-6
+        return np.asarray((problem.observations.T @ (d[:, None] * moved)).ravel())
+
+
+@wrong("product-scales-its-argument", stage=STAGE, refutes="fisher_vector_product", whole=True)
+class ScalesItsArgument:
+    """The vector is centred in place, which the caller's conjugate gradient will not expect."""
+
+    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
+        pi = _policy(problem)
+        table = vector.reshape(problem.observation_size, -1)
+        table -= table.mean(axis=1, keepdims=True)  # leaves F·v as it is
+        jv = problem.observations @ table
+        jv = pi * (jv - (pi * jv).sum(axis=1, keepdims=True))
+        return np.asarray(
+            (problem.observations.T @ (_occupancy(problem, pi)[:, None] * jv)).ravel()
+        )

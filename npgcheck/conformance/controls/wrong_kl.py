@@ -198,3 +198,16 @@ class AbsoluteLogRatio(_PerState):
         old, new = self._log_pi(problem, problem.theta), self._log_pi(problem, theta)
         inner = (np.exp(old) * np.abs(old - new)).sum(axis=1)
         return float(self._occupancy(problem, old) @ inner)
+
+
+@wrong("kl-against-the-first-policy", stage="glue", refutes="kl", whole=True)
+class FirstPolicy(_PerState):
+    """log π_old is kept from the first call of its shape and never refreshed."""
+
+    def __init__(self) -> None:
+        self.old: dict[tuple[int, ...], Array] = {}
+
+    def kl(self, problem: Any, theta: Array) -> float:
+        now = self._log_pi(problem, problem.theta)
+        old = self.old.setdefault(now.shape, now)
+        return float(self._occupancy(problem, now) @ self._inner(old, self._log_pi(problem, theta)))

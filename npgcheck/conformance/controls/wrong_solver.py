@@ -21,7 +21,7 @@ def _conjugate_gradient(
     x, r = np.zeros_like(g), g.copy()
     p, rr = r.copy(), float(r @ r)
     for _ in range(iterations):
-        if rr <= stop or rr == 0.0:
+        if rr <= max(stop, 1e-28 * float(g @ g)):
             break
         z = F @ p
         alpha = rr / (float(p @ z) + epsilon)
@@ -188,6 +188,29 @@ class AbsoluteTolerance(ExactSoftmax):
         return _conjugate_gradient(F, g, 60, stop=1e-2)
 
 
+@wrong(
+    "cg-runs-past-convergence",
+    stage=STAGE,
+    outcome="either",
+    refutes=X,
+    spares=LOWER,
+)
+class RunsPastConvergence(ExactSoftmax):
+    """Forty iterations without a stopping test: on a singular F rounding noise takes over."""
+
+    def solve(self, F: Array, g: Array) -> Array:
+        x, r = np.zeros_like(g), g.copy()
+        p = r.copy()
+        for _ in range(40):
+            z = F @ p
+            alpha = (r @ r) / (p @ z)
+            x = x + alpha * p
+            fresh = r - alpha * z
+            p = fresh + (fresh @ fresh) / (r @ r) * p
+            r = fresh
+        return x
+
+
 @wrong("undamped-solve-of-singular-F", stage=STAGE, refutes=X, spares=LOWER)
 class SingularSolve(ExactSoftmax):
     """np.linalg.solve on a singular matrix: an error, or digits of noise along null(F)."""
@@ -323,3 +346,33 @@ class RidgeRegression(ExactSoftmax):
         gram = psi.T @ psi + 0.02 * np.eye(psi.shape[1])
         w = np.linalg.solve(gram, psi.T @ (root * self.advantage(problem).ravel()))
         return np.asarray(w / (1 - problem.mdp.discount))
+
+
+@wrong("damping-subtracted", stage=STAGE, refutes=X, spares=LOWER)
+class DampingSubtracted(ExactSoftmax):
+    """F − 0.01 I: the sign of λ is lost, and the metric is not positive any more."""
+
+    def solve(self, F: Array, g: Array) -> Array:
+        return np.linalg.solve(F - 0.01 * np.eye(len(g)), g)
+
+
+@wrong("damping-relative-to-trace", stage=STAGE, outcome="either", refutes=X, spares=LOWER)
+class DampingRelative(ExactSoftmax):
+    """λ = 0.1·tr(F)/D: another constant on every problem."""
+
+    def solve(self, F: Array, g: Array) -> Array:
+        return np.linalg.solve(F + 0.1 * np.trace(F) / len(g) * np.eye(len(g)), g)
+
+
+@wrong("declared-iterations-not-kept", stage=STAGE, refutes=X, spares=LOWER)
+class DeclaredIterationsNotKept(ExactSoftmax):
+    """Declares ten iterations of conjugate gradient and runs three."""
+
+    @property
+    def conventions(self) -> Any:
+        from npgcheck.conventions import Conventions
+
+        return Conventions(cg_iterations=10)
+
+    def solve(self, F: Array, g: Array) -> Array:
+        return _conjugate_gradient(F, g, 3)

@@ -311,3 +311,39 @@ class LengthFromOneRow(BatchSoftmax):
         u = row @ x.reshape(len(row), -1)
         curvature = float(p @ (u - p @ u) ** 2)
         return np.asarray(problem.theta + np.sqrt(2 * max_kl / (curvature + 1e-12)) * x)
+
+
+@wrong(
+    "search-starts-too-small",
+    stage=SEARCH,
+    outcome="either",
+    refutes=ACCEPTED,
+    spares=f"{LOWER} {PROPOSAL}",
+)
+class StartsTooSmall(ExactSoftmax):
+    """Backtracking begins at a thousandth of the step, so that it never has to back off."""
+
+    def trust_region_step(self, problem: Any, max_kl: float) -> Array:
+        full = self.trust_region_proposal(problem, max_kl) - problem.theta
+        return np.asarray(problem.theta + 1e-3 * full)
+
+
+@wrong(
+    "search-backs-off-too-late",
+    stage=SEARCH,
+    refutes=ACCEPTED,
+    outcome="either",
+    spares=f"{LOWER} {PROPOSAL}",
+)
+class BacksOffTooLate(ExactSoftmax):
+    """Returns the candidate before the first one that is acceptable."""
+
+    def trust_region_step(self, problem: Any, max_kl: float) -> Array:
+        full = self.trust_region_proposal(problem, max_kl) - problem.theta
+        last = problem.theta + 2.0 * full
+        for k in range(30):
+            candidate = problem.theta + 0.5**k * full
+            if self.accepts(problem, candidate, max_kl):
+                break
+            last = candidate
+        return np.asarray(last)

@@ -41,15 +41,26 @@ def scaled_fisher(record: Record, choices: dict[str, Any]) -> tuple[Array, float
     if numbers is None:
         return None
     scale = pick(numbers, choices)
-    base = record.reference.fisher(choices["sampled"], choices["weighting"], choices["fisher"])
+    definition = "uncentred" if choices.get("score") == "uncentred" else choices["fisher"]
+    base = record.reference.fisher(choices["sampled"], choices["weighting"], definition)
     return scale * base, scale
+
+
+def _with_uncentred(
+    records: Sequence[Record], sampled: Sequence[str]
+) -> Iterable[dict[str, Any]]:
+    """The candidates, and those made of the score without its mean."""
+    for choices in fisher_candidates(records, sampled):
+        yield choices
+        if choices["fisher"] == "true" and all(r.reference.discrete for r in records):
+            yield {**choices, "score": "uncentred"}
 
 
 class FisherMatrix:
     """F = Σ w E[φφᵀ], (D, D)."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return fisher_candidates(records, sampled)
+        return _with_uncentred(records, sampled)
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         # Least squares over all records: λ = Σ w tr(answer − F) / Σ w D.
@@ -83,7 +94,7 @@ class FisherProduct:
     """F v, or (F + λI) v."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return fisher_candidates(records, sampled)
+        return _with_uncentred(records, sampled)
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         top = bottom = 0.0

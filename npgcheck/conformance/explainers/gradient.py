@@ -59,7 +59,11 @@ def measured_gradient(record: Record, choices: dict[str, Any]) -> np.ndarray | N
         if not record.reference.problem.batch.exact:
             return None
         critic = "advantage"
-    if critic not in ("advantage", "expected") and critic not in measure.critics:
+    if choices.get("score") == "uncentred":
+        critic = "uncentred"
+    elif measure.actions is None:
+        critic = "advantage"  # under an exact expectation every baseline is equal
+    elif critic not in ("advantage", "expected") and critic not in measure.critics:
         return None
     return record.reference.gradient(*where, critic)
 
@@ -68,7 +72,18 @@ class PolicyGradient:
     """g = Σ w φ A."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return gradient_candidates(sampled)
+        yield from gradient_candidates(sampled)
+        if all(r.reference.discrete for r in records):
+            for measure in measures(sampled):
+                for factor in FACTOR_SCALE:
+                    yield from scale_variants(
+                        {
+                            **measure,
+                            "score": "uncentred",
+                            "advantage": "q",
+                            "gradient_factor": factor,
+                        }
+                    )
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]

@@ -47,9 +47,17 @@ class LogProb(_Pointwise):
 class Score(_Pointwise):
     """φ(s, a) = ∇θ log π(a|s)."""
 
+    def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
+        yield {"score": "centred"}
+        if all(r.reference.discrete for r in records):
+            yield {"score": "uncentred"}
+
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         reference, theta, observation, action = self._row(record)
-        exact = reference.policy.score(theta, observation, action)[0]
+        if choices.get("score") == "uncentred":
+            exact = reference.policy.logits_jacobian(theta, observation)[0, int(action[0])]
+        else:
+            exact = reference.policy.score(theta, observation, action)[0]
         budget = tolerance.score(reference.scales, record.roundoff)
         return elementwise(record.value, exact, budget * _reach(record))
 

@@ -61,9 +61,9 @@ class Truth:
         p = self.problem
         if p.is_gaussian:
             m, N = p.mdp, oracles.series_resolvent(p.mdp.transitions, p.discount)
-            mean, std = (np.asarray(a) for a in oracles.traced_moments(p.policy, p.observations)(
-                p.theta
-            ))
+            mean, std = (
+                np.asarray(a) for a in oracles.traced_moments(p.policy, p.observations)(p.theta)
+            )
             reward = oracles._expected_reward(m, mean, std, *oracles._gauss_hermite(m.action_size))
             value = N @ np.asarray(reward)
             d = (1 - p.discount) * m.initial_distribution @ N
@@ -73,9 +73,10 @@ class Truth:
         return oracles.series_evaluation(p.mdp, np.exp(np.asarray(table(p.theta))))
 
     @property
-    def F(self):
-        return cached(self, "F", lambda: oracles.kl_hessian(
-            self.problem.policy, self.theta, self.X, self.w))
+    def F(self):  # noqa: N802
+        return cached(
+            self, "F", lambda: oracles.kl_hessian(self.problem.policy, self.theta, self.X, self.w)
+        )
 
     @property
     def g(self):
@@ -210,8 +211,11 @@ def right_step(quantity, truth, args, value):
     along = float(step @ F @ full) / float(full @ F @ full)
     straight = near(F @ step, along * (F @ full), size)
     kl = min(truth.kl(value), truth.kl(value, reverse=True))
-    return straight and 0 < along <= 1 + 1e-9 and kl <= args[0] * (1 + 1e-9) and (
-        truth.gain(value) >= 0
+    return (
+        straight
+        and 0 < along <= 1 + 1e-9
+        and kl <= args[0] * (1 + 1e-9)
+        and (truth.gain(value) >= 0)
     )
 
 

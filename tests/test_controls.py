@@ -185,3 +185,17 @@ def test_planted_mistakes_show_in_the_numbers(control):
         seen = list(control_answers.outcomes(control, quantity))
         assert seen, f"{quantity} was never answered"
         assert any(fault is not None or not ok for _, ok, fault in seen), quantity
+
+
+def test_a_copy_allows_augmented_assignment_and_nothing_else():
+    """``problem.theta -= c`` ends with an assignment of the same array."""
+    from dataclasses import FrozenInstanceError
+
+    copy = control_answers.problems("softmax")[0].writable_copy()
+    before = copy.theta.copy()
+    copy.theta -= 1.0
+    copy.mdp.rewards *= 2.0
+    assert (copy.theta == before - 1.0).all()
+    assert "theta" in copy.changes()
+    with pytest.raises(FrozenInstanceError, match=r"problem\.at\(theta\)"):
+        copy.theta = before

@@ -236,6 +236,37 @@ def test_conjugate_gradient_starts_at_random_and_stops_at_an_absolute_residual()
     assert np.linalg.norm(small - np.linalg.solve(1e-3 * matrix, 1e-6 * b)) > 1e-3
 
 
+def test_the_direction_of_a_small_gradient_is_not_found():
+    """Residuals below 1e-5 end the solve: x of a thousandth of a gradient is no thousandth of x."""
+    case = Categorical()
+    exact = np.linalg.solve(damped(case), gradient(case))
+
+    def error(factor):
+        batch = SimpleNamespace(**vars(case.problem.batch))
+        batch.advantages = factor * batch.advantages
+        scaled = SimpleNamespace(**{**vars(case.problem), "batch": batch})
+        x = adapter.natural_gradient(scaled) / factor
+        return np.linalg.norm(x - exact) / np.linalg.norm(exact)
+
+    assert error(1.0) < 1e-4
+    assert error(1e-3) > 1e-3
+    assert error(1e-5) > 0.1
+
+
+def test_kl_is_infinite_where_a_probability_underflows():
+    """torch calls KL(p ‖ q) infinite where q is zero in float32; q = exp(-120) > 0 is such a q.
+
+    The true divergence is about 80 nats. The line search refuses both.
+    """
+    case = Categorical(tabular=True)
+    new = np.zeros_like(case.problem.theta)
+    old = new.copy()
+    old[0::3] = 120.0
+    case.problem.theta = old
+    assert case.kl(new, old) == pytest.approx(80.0, rel=0.02)
+    assert adapter.kl(case.problem, new) == np.inf
+
+
 def test_runs_repeat_and_leave_the_global_random_state_alone(case):
     import torch
 

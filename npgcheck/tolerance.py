@@ -41,7 +41,7 @@ class Scales:
         chain: κ, the condition number of I − γP_π in the ∞-norm; 1 where no chain is solved.
         lift: 1 + max|logit| (softmax) or 1 + max|z|-like growth (Gaussian): how much rounding
             of the parameters moves a log-probability.
-        value: ‖Q‖∞, or the largest reward magnitude where that is larger.
+        value: ‖Q‖∞, or the largest reward magnitude where that is larger, and at least 1.
         fisher: ‖F‖₂ in the normalisation Σ_s d(s) = 1.
         score: largest ‖∇log π‖₂ over states and judged actions.
         observations: largest |observation|.

@@ -7,7 +7,6 @@ on a smaller domain than the mathematics. A wrong finite number fails.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,10 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
 
     fit = state.fit(quantity)
     contract = QUANTITIES[quantity]
-    if fit is None or state.single or not contract.takes_problem or quantity == "train":
+    if state.single or not contract.takes_problem or quantity == "train":
         return []
+    if fit is None:
+        return [_skipped(quantity, "not judged where the value is refuted already")]
     judged: list[tuple[Record, Judged]] = []
     refused: list[str] = []
     broken: list[tuple[Any, str, str]] = []
@@ -58,7 +59,6 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
             for record in records:
                 if quantity in SOLVES and not _solvable(state, quantity, record):
                     continue
-                _floor(record.reference)
                 verdict = explainer.judge(record, fit.choices)
                 if verdict is not None and np.isfinite(verdict.size):
                     judged.append((record, verdict))
@@ -76,7 +76,7 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
         text = f"{message} on {_name(problem)}"
         return [_finding(state, quantity, text, len(judged), limited=limited)]
     if not judged and not refused:
-        return []
+        return [_skipped(quantity, "no edge case in the families judged")]
     return [
         CheckResult(
             id=check_id(quantity, "edge"),
@@ -106,7 +106,6 @@ def _solvable(state: Run, quantity: str, record: Record) -> bool:
     if not well_conditioned(record, sources):
         return False
     reference = record.reference
-    _floor(reference)
     for source in sources:
         if reference.measure(source, "discounted") is None:
             continue
@@ -116,9 +115,18 @@ def _solvable(state: Run, quantity: str, record: Record) -> bool:
     return True
 
 
-def _floor(reference: Any) -> None:
-    """Counts values as at least 1: with no reward anywhere, a baseline still has its rounding."""
-    reference.scales = replace(reference.scales, value=max(1.0, reference.scales.value))
+def _skipped(quantity: str, reason: str) -> CheckResult:
+    return CheckResult(
+        id=check_id(quantity, "edge"),
+        quantity=quantity,
+        title="edge cases",
+        status="skip",
+        kind="edge",
+        problems=0,
+        worst=0.0,
+        digits=0.0,
+        reason=reason,
+    )
 
 
 def _name(problem: Any) -> str:
@@ -137,7 +145,7 @@ def _finding(
     return CheckResult(
         id=check_id(quantity, "edge"),
         quantity=quantity,
-        title="edge cases",
+        title="at the limits of the domain",
         status="deviates" if limited else "fail",
         diagnosis=(named,) if limited else (),
         kind="edge",

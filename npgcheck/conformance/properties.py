@@ -15,7 +15,7 @@ import numpy as np
 from npgcheck import tolerance
 from npgcheck.conformance.check_ids import PROPERTIES
 from npgcheck.conformance.collect import explainer_of
-from npgcheck.conformance.explainers.step import condition
+from npgcheck.conformance.explainers.step import condition, visible
 from npgcheck.conformance.fitting import Record
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.report import CheckResult
@@ -194,10 +194,15 @@ def _scaled_rewards(quantity: str) -> Callable[[Run], Iterator[Instance]]:
                 if answer is None or judged is None:
                     continue
                 size = float(np.abs(record.value).max())
-                # Both answers are right to the accuracy found on the unscaled problem.
-                relative = max(judged.budget, judged.error) / max(judged.size, 1e-300)
+                # Both answers are right to the accuracy found on the unscaled problem; a critic
+                # with a baseline of its own does not shrink, and keeps its rounding.
+                rounding = judged.budget / scale
+                relative = max(rounding, judged.error) / max(judged.size, 1e-300)
                 budget = TWO_ANSWERS * relative * _growth(quantity, record, fit.choices) * size
-                yield record, float(np.abs(answer / scale - record.value).max()), budget
+                difference = answer / scale - record.value
+                if quantity == "natural_gradient":  # what no visited policy feels is free
+                    difference = visible(record, fit.choices, difference)
+                yield record, float(np.abs(difference).max()), budget
 
     return judge
 

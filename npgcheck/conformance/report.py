@@ -269,9 +269,9 @@ def exit_code(report: Report, strict: bool = False) -> int:
     A refutation is a failing check that is not a known failure, a known failure that no longer
     fails, or a control that survived; under ``strict`` also a deviation that was not declared.
     """
-    statuses = [(r.id, r.status) for r in report.results]
-    if not any(status in ("pass", "deviates", "fail") for _, status in statuses):
+    if not any(q.status in ("pass", "deviates", "fail") for q in summarise(report.results)):
         return 2
+    statuses = [(r.id, r.status) for r in report.results]
     refuted = any(s == "fail" and i not in report.known_failures for i, s in statuses)
     survived = any(not control.caught for control in report.controls)
     undeclared = strict and any(status == "deviates" for _, status in statuses)

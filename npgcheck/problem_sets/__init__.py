@@ -10,6 +10,7 @@ edge cases    the limits of the domain: Î³ = 0, one state, unreachable states, â
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,11 @@ def find(problem_id: str, seed: int = 0) -> Problem:
     Raises:
         UsageError: no listed problem has it; drawn problems are looked up under ``seed``.
     """
+    if not re.fullmatch(r"p-[0-9a-f]{6}(@[0-9a-f]+)?", problem_id):
+        raise UsageError(
+            f"{problem_id!r} is no problem id: they read p- and six hexadecimal digits, like "
+            f"p-b72eba. `npgcheck problems` lists them."
+        )
     known: list[str] = []
     for group in GROUPS:
         for family in FAMILIES:

@@ -11,6 +11,9 @@ from npgcheck.conformance.fitting import Judged, Record
 
 Array = np.ndarray
 
+#: Least squares never returns exactly zero; nobody damps below round-off.
+SMALLEST_LAMBDA = 1e-13
+
 _WEIGHTINGS = {
     "mdp": ("discounted", "undiscounted"),
     "batch": ("discounted",),
@@ -61,7 +64,7 @@ def with_lambda(choices: dict[str, Any], stage: str, estimate: float) -> list[di
     People write round numbers, and rounding in the answers blurs the estimate: the roundest
     number that explains the answers comes first, the estimate in full last.
     """
-    if not np.isfinite(estimate) or estimate <= 0.0:
+    if not np.isfinite(estimate) or estimate <= SMALLEST_LAMBDA:
         return [choices]
     rounded = [float(f"{estimate:.{digits}g}") for digits in (1, 2, 3, 5)]
     distinct = list(dict.fromkeys([*rounded, float(estimate)]))

@@ -163,13 +163,13 @@ class _Solution:
         self, record: Record, choices: dict[str, Any], built: System, x: Array, noise: float
     ) -> Judged:
         norm = float(np.linalg.norm(x))
-        visible = _visible(record, choices, x)
-        invisible = float(np.linalg.norm(x - visible))
-        budget = built.budget(record, float(np.linalg.norm(visible)), noise)
+        seen = visible(record, choices, x)
+        invisible = float(np.linalg.norm(x - seen))
+        budget = built.budget(record, float(np.linalg.norm(seen)), noise)
         if built.damping:
             budget = built.budget(record, norm, noise)
         size = float(np.linalg.norm(built.right))
-        allowed = NULL_GROWTH * (float(np.linalg.norm(visible)) + self._free_null(record))
+        allowed = NULL_GROWTH * (float(np.linalg.norm(seen)) + self._free_null(record))
         if invisible > allowed and not built.damping:
             return Judged(invisible, allowed, norm, x)
         if choices.get("cg_stopping") == "absolute":
@@ -186,7 +186,8 @@ class _Solution:
         return Judged(error, budget, size, x)
 
     def _free_null(self, record: Record) -> float:
-        return 0.0
+        # A start of the solver that does not shrink with the gradient.
+        return 1.0
 
     def _refused(
         self, record: Record, choices: dict[str, Any], built: System, x: Array
@@ -235,7 +236,7 @@ def condition(record: Record, choices: dict[str, Any]) -> float:
     return float(kept.max() / kept.min()) if len(kept) else 1.0
 
 
-def _visible(record: Record, choices: dict[str, Any], x: Array) -> Array:
+def visible(record: Record, choices: dict[str, Any], x: Array) -> Array:
     """The component of x in range(F)."""
     values, vectors = spectrum(record, choices)
     kept = vectors[:, values > len(values) * 1e-13 * max(values.max(initial=0.0), 1e-300)]
@@ -432,4 +433,5 @@ __all__ = [
     "spectrum",
     "step_candidates",
     "system",
+    "visible",
 ]

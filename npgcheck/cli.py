@@ -12,77 +12,30 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
 import npgcheck
+from npgcheck.console import (
+    Group,
+    OneOf,
+    Progress,
+    Seed,
+    stdout_for_the_report,
+    without_threads,
+)
 from npgcheck.errors import NpgcheckError, UsageError, nearest
 
 INTERRUPTED = 130
 INTERNAL_ERROR = 70
 
 
-class _Group(click.Group):
-    """A group that names the nearest command to an unknown one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
-            known = self.list_commands(ctx)
-            raise UsageError(
-                f"there is no command {name!r}.{nearest(name, known)} "
-                f"The commands are: {', '.join(known)}."
-            )
-        return super().resolve_command(ctx, args)
+_FORMAT = OneOf("format", ("text", "json", "junit", "markdown"))
+_STYLE = OneOf("style", ("numpy", "torch", "batch"))
 
 
-class _OneOf(click.ParamType):
-    """A choice whose error names the nearest value."""
-
-    name = "name"
-
-    def __init__(self, what: str, known: tuple[str, ...]) -> None:
-        self.what = what
-        self.known = known
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.known:
-            raise UsageError(
-                f"there is no {self.what} {value!r}.{nearest(str(value), self.known)} "
-                f"Known: {', '.join(self.known)}."
-            )
-        return str(value)
-
-
-class _Seed(click.ParamType):
-    """A non-negative integer, or ``random``."""
-
-    name = "seed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if value == "random":
-            import secrets
-
-            return secrets.randbelow(2**31)
-        try:
-            seed = int(value)
-        except ValueError:
-            seed = -1
-        if seed < 0:
-            raise UsageError(f"--seed {value}: give a non-negative integer, or random.")
-        return seed
-
-
-_FORMAT = _OneOf("format", ("text", "json", "junit", "markdown"))
-_STYLE = _OneOf("style", ("numpy", "torch", "batch"))
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(npgcheck.__version__, "--version", message="npgcheck %(version)s")
 def cli() -> None:
     """gradcheck for policy optimisation.
@@ -97,7 +50,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("target")
 @click.option("--examples", type=int, default=None, help="Problems in all.  [default: 120]")
-@click.option("--seed", type=_Seed(), default="0", help="Seed of the drawn problems, or random.")
+@click.option("--seed", type=Seed(), default="0", help="Seed of the drawn problems, or random.")
 @click.option("--only", multiple=True, metavar="QUANTITY", help="Judge this quantity; repeatable.")
 @click.option("--families", multiple=True, metavar="NAMES", help="Policy families, with commas.")
 @click.option("--checks", default=None, metavar="SET", help="A dated check set.  [default: newest]")
@@ -136,6 +89,7 @@ def verify(
     A file that exists wins over a module, a module over an adapter. Everything that the target
     defines of the contract is judged; the rest is "not covered".
     """
+    without_threads()
     from npgcheck.conformance.output import destination, render
 
     if examples is not None and examples < 1:
@@ -151,7 +105,7 @@ def verify(
     }
     options = {name: value for name, value in options.items() if value is not None}
     options |= {"seed": seed, "only": _quantities(only), "controls": controls}
-    with _stdout_for_the_report(keep=isolate) as emit:
+    with stdout_for_the_report(keep=isolate) as emit:
         report = _run(target, isolate, time_limit, options)
         from npgcheck.conformance.report import exit_code
 
@@ -184,7 +138,7 @@ def _run(target: str, isolate: bool, time_limit: float, options: dict[str, Any])
         # The worker imports the subject while this process imports the engine.
         from npgcheck.conformance.engine import run
 
-        with _Progress() as progress:
+        with Progress() as progress:
             report = run(caller.subject, caller, progress=progress, **options)
     finally:
         caller.close()
@@ -217,56 +171,6 @@ def _families(names: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(chosen)) or None
 
 
-class _Progress:
-    """One line on standard error, rewritten in place; silent when that is no terminal."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._last = 0.0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._last:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-
-    def __call__(self, text: str) -> None:
-        import time
-
-        now = time.monotonic()
-        if self._shown and now - self._last > 0.1:
-            self._last = now
-            sys.stderr.write(f"\r\x1b[K{text[:78]}")
-            sys.stderr.flush()
-
-
-@contextmanager
-def _stdout_for_the_report(keep: bool) -> Iterator[Any]:
-    """Yields a function that prints on standard output.
-
-    When a subject runs in this process (``keep`` is false) whatever else is written to standard
-    output, by Python or by compiled code, goes to standard error in the meantime.
-    """
-    if keep:
-        yield lambda text: click.echo(text, nl=False)
-        return
-    from contextlib import redirect_stdout
-
-    real = sys.stdout
-    real.flush()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(saved), "w", encoding="utf-8") as stream, redirect_stdout(sys.stderr):
-            # A test runner may have put something else in the place of standard output.
-            yield stream.write if real is sys.__stdout__ else real.write
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)
-
-
 @cli.command()
 @click.argument("file")
 @click.option("--style", type=_STYLE, default="numpy", help="numpy, torch or batch.")
@@ -284,8 +188,8 @@ def new(file: str, style: str, force: bool) -> int:
 @cli.command()
 @click.argument("problem_id", required=False, metavar="[ID]")
 @click.option("--families", multiple=True, metavar="NAMES", help="List these families only.")
-@click.option("--seed", type=_Seed(), default="0", help="Seed of the drawn problems.")
-@click.option("--format", "file_format", type=_OneOf("format", ("text", "json")), default="text")
+@click.option("--seed", type=Seed(), default="0", help="Seed of the drawn problems.")
+@click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
 def problems(problem_id: str | None, families: tuple[str, ...], seed: int, file_format: str) -> int:
     """List the designed problems, or show the one with this ID."""
     from npgcheck.conformance import show
@@ -310,7 +214,7 @@ def explain(name: str | None) -> int:
 @cli.command()
 @click.argument("quantity")
 @click.argument("problem_id", metavar="ID")
-@click.option("--seed", type=_Seed(), default="0", help="Seed of the drawn problems.")
+@click.option("--seed", type=Seed(), default="0", help="Seed of the drawn problems.")
 def oracle(quantity: str, problem_id: str, seed: int) -> int:
     """Print the exact QUANTITY of the problem ID, as JSON."""
     from npgcheck.conformance import show
@@ -318,6 +222,44 @@ def oracle(quantity: str, problem_id: str, seed: int) -> int:
     _quantities((quantity,))
     click.echo(show.exact(quantity, problem_id, seed), nl=False)
     return 0
+
+
+@cli.command()
+@click.option("--seeds", type=int, default=2, show_default=True, help="Seeds 0 to N-1.")
+@click.option("--only", multiple=True, metavar="NAME", help="This planted subject; repeatable.")
+@click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
+def power(seeds: int, only: tuple[str, ...], file_format: str) -> int:
+    """Judge planted mistakes and right subjects: is each refuted, or spared, as it should be?"""
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: at least one seed is needed.")
+    without_threads()
+    from npgcheck.conformance.power import run_power
+    from npgcheck.conformance.render_power import to_json
+
+    with Progress() as progress:
+        report = run_power(tuple(range(seeds)), only or None, progress)
+    click.echo(_json(to_json(report)) if file_format == "json" else str(report))
+    return 0 if report.passed else 1
+
+
+@cli.command()
+@click.argument("claims", nargs=-1, metavar="[CLAIM]...")
+@click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
+def prove(claims: tuple[str, ...], file_format: str) -> int:
+    """Judge the derivations in proofs/ step by step; all of them, or the CLAIMs named."""
+    from npgcheck.derivation import prove as engine
+
+    with Progress() as progress:
+        report = engine.run(claims, progress)
+    found = engine.to_json(report) if file_format == "json" else None
+    click.echo(_json(found) if found is not None else engine.to_text(report))
+    return report.exit_code
+
+
+def _json(data: Any) -> str:
+    import json
+
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -87,6 +87,9 @@ REQUESTS = {
     "problems --families sofmax": "Did you mean 'softmax'?",
     "explain missing-gama-t": "Did you mean 'missing-gamma-t'?",
     "oracle fishr p-000000": "Did you mean 'fisher'?",
+    "power --only no-such-control": "no-such-control",
+    "power --seeds 0": "at least one seed",
+    "prove no-such-claim": "there is no claim 'no-such-claim'",
     "--verson": "--version",
 }
 

@@ -293,6 +293,37 @@ def test_the_oracle_names_what_it_cannot_print(capfd):
     assert "the oracle prints" in err
 
 
+def test_power_judges_planted_subjects(capfd):
+    from npgcheck.conformance.controls import controls
+
+    names = [next(c.name for c in controls() if c.role == role) for role in ("wrong", "right")]
+    arguments = ["power", "--seeds", "1", "--only", names[0], "--only", names[1]]
+    code, out, _ = run(capfd, *arguments)
+    assert code == 0, out
+    assert "1 of 1 planted mistakes refuted, 0 of 1 right subjects accused" in out
+    data = json.loads(run(capfd, *arguments, "--format", "json")[1])
+    assert [row["name"] for row in data["rows"]] == names
+
+
+def test_power_fails_when_a_mistake_survives(capfd, monkeypatch):
+    from npgcheck.conformance import power
+    from npgcheck.conformance.controls import controls
+
+    name = next(c.name for c in controls() if c.role == "wrong")
+    monkeypatch.setattr(power, "judge", lambda *_: ("survived", "planted"))
+    assert run(capfd, "power", "--seeds", "1", "--only", name)[0] == 1
+
+
+def test_prove_judges_one_claim(capfd):
+    from npgcheck.derivation.prove import load
+
+    name = next(iter(load()))
+    code, out, _ = run(capfd, "prove", name)
+    assert code == 0
+    assert name in out
+    assert isinstance(json.loads(run(capfd, "prove", name, "--format", "json")[1]), dict)
+
+
 # --- new ----------------------------------------------------------------------------------------
 
 MENDED = {

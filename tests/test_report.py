@@ -45,7 +45,10 @@ def test_exit_codes():
 
 def test_nothing_judged_is_no_success():
     assert exit_code(report()) == 2
-    assert exit_code(report(result("NPG-F-001", "fisher", "skip"))) == 2
+    skipped = result("NPG-F-001", "fisher", "skip")
+    assert exit_code(report(skipped)) == 2
+    answered = result("NPG-F-099", "fisher", "pass", "contract")
+    assert exit_code(report(skipped, answered)) == 2
 
 
 def test_a_property_never_turns_an_unjudged_value_into_a_pass():

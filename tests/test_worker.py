@@ -198,6 +198,19 @@ def test_calls_are_cheap(tmp_path):
         assert time.perf_counter() - start < 0.8
 
 
+def test_the_child_has_one_thread_unless_told_otherwise(tmp_path, monkeypatch):
+    (tmp_path / "my_npg.py").write_text(
+        "import os\ndef objective(problem): return float(os.environ['OMP_NUM_THREADS'])\n"
+    )
+    for given, expected in ((None, 1), ("3", 3)):
+        if given is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", given)
+        with WorkerCaller(str(tmp_path / "my_npg.py")) as caller:
+            assert caller.call("objective", PROBLEM).value == expected
+
+
 def test_closing_ends_the_process_and_its_children(tmp_path):
     (tmp_path / "my_npg.py").write_text(
         "import subprocess, sys\n"

@@ -29,7 +29,7 @@ class UsageError(NpgcheckError):
     """A request that cannot be carried out as written; exit code 2 on the command line."""
 
 
-class Unsupported(Exception):  # noqa: N818  (part of the subject contract: it reads as a statement)
+class Unsupported(Exception):
     """Raised by a subject, with a reason, for a problem that it does not claim to answer."""
 
 

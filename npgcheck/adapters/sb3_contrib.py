@@ -56,7 +56,7 @@ families = frozenset({"tabular", "softmax", "gaussian", "mlp"})
 _seeds = itertools.count()
 
 
-class _Enough(Exception):  # noqa: N818  (it ends a run of train(), nothing is wrong)
+class _Enough(Exception):
     """Carries a number out of ``train()`` as soon as it is known."""
 
     def __init__(self, answer: Any) -> None:

@@ -158,7 +158,7 @@ class _Child:
             [sys.executable, "-P", "-u", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**{name: "1" for name in THREADS}, **os.environ},
+            env={**dict.fromkeys(THREADS, "1"), **os.environ},
             # Ctrl-C at the terminal goes to the parent, which ends the child.
             start_new_session=True,
         )

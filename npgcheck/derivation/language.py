@@ -25,7 +25,7 @@ class DerivationError(Exception):
     """A derivation that is not well formed: a capture, a broken chain, an unknown symbol."""
 
 
-class OutOfClass(DerivationError):  # noqa: N818  (it names where the tree is, not a mishap)
+class OutOfClass(DerivationError):
     """A tree outside the class for which a complete method exists; says why."""
 
 

@@ -14,7 +14,7 @@ from npgcheck.errors import UsageError, nearest
 WEIGHTINGS = ("discounted", "undiscounted", "per_trajectory")
 SCALES = ("normalised", "unnormalised")
 GRADIENT_FACTORS = ("1/(1-gamma)", "1")
-ADVANTAGES = ("advantage", "q", "td", "q_td", "normalised")
+ADVANTAGES = ("advantage", "q", "centred", "td", "q_td", "normalised", "unbiased")
 FISHERS = ("true", "empirical")
 DAMPED = ("product", "solve", "fisher")
 KL_DIRECTIONS = ("forward", "reverse")
@@ -54,8 +54,9 @@ class Conventions:
         gradient_factor: ``"1/(1-gamma)"`` when ``policy_gradient`` is ∇J, ``"1"`` when it is
             (1−γ)∇J = E_d[φA].
         advantage: what a sampled gradient multiplies the score with: the rows' ``"advantage"``,
-            ``"q"`` (no baseline), one-step ``"td"`` residuals, ``"q_td"`` (one-step targets), or
-            advantages ``"normalised"`` over the batch.
+            ``"q"`` (no baseline), ``"centred"`` (minus the batch mean), one-step ``"td"`` residuals,
+            ``"q_td"`` (one-step targets), advantages ``"normalised"`` over the batch, or an
+            ``"unbiased"`` estimate of another kind, judged on exact batches alone.
         fisher: ``"true"`` (expectation over actions) or ``"empirical"`` (the batch's actions).
         fisher_scale: ``"normalised"`` (an expectation) or ``"unnormalised"`` (times 1/(1−γ)).
         damping: λ in F + λI, for F in the subject's own normalisation.

@@ -228,6 +228,15 @@ _TABLE = (
     ),
     Choice(
         "advantage",
+        "centred",
+        "batch-mean-baseline",
+        "free",
+        "Σ w φ (A − mean A), the mean over the batch",
+        "equal in expectation: a constant baseline",
+        "nothing to mend",
+    ),
+    Choice(
+        "advantage",
         "td",
         "td-residual-as-critic",
         "free",

@@ -62,7 +62,7 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
                 verdict = explainer.judge(record, fit.choices)
                 if verdict is not None and np.isfinite(verdict.size):
                     judged.append((record, verdict))
-    wrong = [(r, j) for r, j in judged if j.ratio > max(1.0, accuracy / r.unit)]
+    wrong = [(r, j) for r, j in judged if j.ratio > max(1.0, accuracy / r.roundoff)]
     if wrong:
         record, verdict = max(wrong, key=lambda rj: rj[1].ratio)
         text = (

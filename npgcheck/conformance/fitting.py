@@ -125,7 +125,7 @@ class Fit:
     Attributes:
         choices: stage → choice or number.
         judged: one comparison per record, None where the candidate says nothing.
-        units: unit round-off of each record's dtype.
+        units: round-off of each record: of its dtype, and of the reference's own derivatives.
         rtol: relative accuracy that counts as right, where it is more than round-off.
         partial: whether only a sample of the records was judged.
     """
@@ -311,7 +311,7 @@ def _score(
     """Judges the records in order, until three of them are less accurate than ``give_up``."""
     judged: list[Judged | None] = []
     hopeless = 0
-    units = tuple(r.unit for r in records)
+    units = tuple(r.roundoff for r in records)
     for record, unit in zip(records, units, strict=True):
         judged.append(explainer.judge(record, choices))
         hopeless += judged[-1] is not None and judged[-1].ratio > max(1.0, give_up / unit)

@@ -36,8 +36,14 @@ TWO_ANSWERS = 4.0
 
 def check(state: Run, quantity: str) -> list[CheckResult]:
     """The property checks of one quantity, each on the problems that can show it."""
+    fit = state.fit(quantity)
+    # What was right to a stated accuracy cannot be held to round-off here.
+    accuracy = 10.0 * float(fit.choices.get("solver_rtol") or 0.0) if fit else 0.0
     return [
-        _result(check_id, list(judge(state)))
+        _result(
+            check_id,
+            [(r, e, b * max(1.0, accuracy / r.roundoff)) for r, e, b in judge(state)],
+        )
         for check_id, judge in _CHECKS.items()
         if PROPERTIES[check_id][0] == quantity and check_id in state.allowed
     ]
@@ -280,8 +286,7 @@ def _duplicated(quantity: str) -> Callable[[Run], Iterator[Instance]]:
                 continue
             judged = explainer.judge(record, fit.choices)
             if judged is not None:
-                accuracy = 10.0 * float(fit.choices.get("solver_rtol") or 0.0)
-                yield record, judged.error, judged.budget * max(1.0, accuracy / record.unit)
+                yield record, judged.error, judged.budget
 
     return judge
 

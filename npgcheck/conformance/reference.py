@@ -139,7 +139,7 @@ class Reference:
         merged = {
             name: np.concatenate(parts)
             for name, parts in _by_name([_critics(e, self.discount) for e in episodes]).items()
-            if name != "normalised"
+            if name not in ("normalised", "centred")  # means over a batch, not over an episode
         }
         return Measure(
             np.concatenate([e.observations for e in episodes]),
@@ -316,6 +316,7 @@ def _critics(rows: Any, discount: float) -> dict[str, Array]:
         "td": target - values,
         "q": advantage + values,
         "q_td": target,
+        "centred": advantage - advantage.mean(),
     }
     spread = float(advantage.std())
     if spread > 0:

@@ -20,6 +20,7 @@ from . import (  # noqa: F401  (importing a file registers its controls)
     right_steps,
     right_styles,
     wrong_cg,
+    wrong_complete,
     wrong_fisher,
     wrong_gae,
     wrong_gaussian,

@@ -21,7 +21,7 @@ from npgcheck.conformance.fitting import Judged, Record
 FACTOR_SCALE = {"1/(1-gamma)": "unnormalised", "1": "normalised"}
 CRITICS = {
     "mdp": ("advantage",),
-    "batch": ("advantage", "expected", "q", "td", "q_td", "normalised", "unbiased"),
+    "batch": ("advantage", "expected", "q", "centred", "td", "q_td", "normalised", "unbiased"),
     "episodes": ("advantage", "q", "td", "q_td", "expected"),
 }
 

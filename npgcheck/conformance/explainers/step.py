@@ -155,7 +155,7 @@ class _Solution:
         judged = self._residual(record, choices, built, x / length, noise / length)
         shown = self._shown(record, choices, built, length)
         judged = replace(judged, exact=shown)
-        if self.known_length or judged.ratio * record.unit > SINGLE:
+        if self.known_length or judged.ratio * record.roundoff > max(SINGLE, record.roundoff):
             return judged
         return self._with_length(record, choices, built, x, judged)
 

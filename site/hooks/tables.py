@@ -17,4 +17,47 @@ def contract() -> str:
     return "\n".join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"contract": contract}
+def planted_mistakes() -> str:
+    """Every planted mistake of ``npgcheck power``, stage by stage."""
+    from npgcheck.conformance.controls import STAGES, controls
+
+    parts = []
+    for stage in STAGES:
+        rows = ["| name | what is planted | kind | seen in |", "|---|---|---|---|"]
+        for c in controls("wrong"):
+            if c.stage == stage:
+                seen = ", ".join(f"`{q}`" for q in sorted(c.refutes))
+                rows.append(f"| `{c.name}` | {_cell(c.description)} | {c.kind} | {seen} |")
+        parts += [f"### {stage[0].upper()}{stage[1:]}", "\n".join(rows)]
+    return "\n\n".join(parts)
+
+
+def planted_equivalents() -> str:
+    """Mistakes that no answer shows, with the reason."""
+    from npgcheck.conformance.controls import controls
+
+    rows = ["| name | what is planted | why it cannot be seen |", "|---|---|---|"]
+    for c in controls("equivalent"):
+        rows.append(f"| `{c.name}` | {_cell(c.description)} | {_cell(c.reason)} |")
+    return "\n".join(rows)
+
+
+def planted_right() -> str:
+    """The right subjects of ``npgcheck power``."""
+    from npgcheck.conformance.controls import controls
+
+    rows = ["| name | how it computes |", "|---|---|"]
+    rows += [f"| `{c.name}` | {_cell(c.description)} |" for c in controls("right")]
+    return "\n".join(rows)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "contract": contract,
+    "planted-mistakes": planted_mistakes,
+    "planted-equivalents": planted_equivalents,
+    "planted-right": planted_right,
+}

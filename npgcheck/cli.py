@@ -40,14 +40,15 @@ _STYLE = OneOf("style", ("numpy", "torch", "batch"))
 def cli() -> None:
     """gradcheck for policy optimisation.
 
-    Judges your natural policy gradient (NPG, TRPO, PPO's parts) against exact answers:
+    Judges your natural policy gradient (NPG, TRPO, PPO's parts) against exact answers.
 
+    \b
         npgcheck new my_npg.py          write a file to start from
         npgcheck verify my_npg.py       judge it
     """
 
 
-@cli.command()
+@cli.command(short_help="Judge a file, a module or an adapter.")
 @click.argument("target")
 @click.option("--examples", type=int, default=None, help="Problems in all.  [default: 120]")
 @click.option("--seed", type=Seed(), default="0", help="Seed of the drawn problems, or random.")
@@ -171,7 +172,7 @@ def _families(names: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(chosen)) or None
 
 
-@cli.command()
+@cli.command(short_help="Write a starter file with one mistake to find.")
 @click.argument("file")
 @click.option("--style", type=_STYLE, default="numpy", help="numpy, torch or batch.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
@@ -185,7 +186,7 @@ def new(file: str, style: str, force: bool) -> int:
     return 0
 
 
-@cli.command()
+@cli.command(short_help="List the problems, or show one.")
 @click.argument("problem_id", required=False, metavar="[ID]")
 @click.option("--families", multiple=True, metavar="NAMES", help="List these families only.")
 @click.option("--seed", type=Seed(), default="0", help="Seed of the drawn problems.")
@@ -201,7 +202,7 @@ def problems(problem_id: str | None, families: tuple[str, ...], seed: int, file_
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Say what a name in a report means.")
 @click.argument("name", required=False)
 def explain(name: str | None) -> int:
     """Say what NAME means: a choice from a diagnosis, a quantity, or a check id."""
@@ -211,7 +212,7 @@ def explain(name: str | None) -> int:
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Print an exact number as JSON.")
 @click.argument("quantity")
 @click.argument("problem_id", metavar="ID")
 @click.option("--seed", type=Seed(), default="0", help="Seed of the drawn problems.")
@@ -224,7 +225,7 @@ def oracle(quantity: str, problem_id: str, seed: int) -> int:
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Judge planted mistakes and right subjects.")
 @click.option("--seeds", type=int, default=2, show_default=True, help="Seeds 0 to N-1.")
 @click.option("--only", multiple=True, metavar="NAME", help="This planted subject; repeatable.")
 @click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
@@ -242,7 +243,7 @@ def power(seeds: int, only: tuple[str, ...], file_format: str) -> int:
     return 0 if report.passed else 1
 
 
-@cli.command()
+@cli.command(short_help="Judge the derivations step by step.")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
 @click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
 def prove(claims: tuple[str, ...], file_format: str) -> int:
@@ -277,6 +278,9 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted.")
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         _say(_one_sentence(error))
         return 2

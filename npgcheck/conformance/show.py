@@ -98,14 +98,23 @@ def explanation(name: str | None) -> str:
 
 def _all_names(choices: Any) -> str:
     lines = ["Quantities", ""]
-    lines += [f"  {q.signature:<58} {q.meaning}" for q in QUANTITIES.values()]
+    for quantity in QUANTITIES.values():
+        lines += _row(quantity.signature, 60, quantity.meaning)
     stages: dict[str, list[Any]] = {}
     for choice in choices.values():
         stages.setdefault(choice.stage, []).append(choice)
     for stage, members in stages.items():
         lines += ["", f"Choices of {stage}", ""]
-        lines += [f"  {c.name:<28} {c.kind:<14} {c.formula}" for c in members]
+        for choice in members:
+            lines += _row(f"{choice.name} ({choice.kind})", 48, choice.formula)
     return "\n".join(lines) + "\n"
+
+
+def _row(label: str, width: int, text: str) -> list[str]:
+    """Two columns; a label that is too long has a line to itself."""
+    if len(label) < width:
+        return [f"  {label:<{width}}{text}"]
+    return [f"  {label}", f"  {'':<{width}}{text}"]
 
 
 def _choice_text(choice: Any) -> str:

@@ -153,6 +153,26 @@ def test_known_and_stale_failures_are_shown():
     assert "NPG-KL-001 is a known failure that no longer fails" in text
 
 
+def test_what_a_lower_quantity_explains_is_not_diagnosed_again():
+    mistake = Diagnosis("kl", "kl-mean-over-action-dimensions", "bug", None, "a mean for a sum")
+    damped = Diagnosis("damping", "damping", "convention", 0.1)
+    text = to_text(
+        report(
+            result("NPG-KL-001", "kl", "fail", reason="a mean for a sum", diagnosis=(mistake,)),
+            result(
+                "NPG-NG-001",
+                "natural_gradient",
+                "fail",
+                explained_by="kl",
+                diagnosis=(mistake, damped),
+            ),
+        )
+    )
+    assert text.count("a mean for a sum") == 1
+    assert text.count("read on") == 1
+    assert "      also               damping λ = 0.1 (convention)" in text
+
+
 def test_a_declaration_is_printed_once():
     damped = (Diagnosis("damping", "damping", "convention", 0.1),)
     text = to_text(
@@ -209,7 +229,9 @@ def test_the_shown_digits_and_entries_show_the_difference():
 def test_answers_of_other_sizes_or_without_numbers_are_shown_too():
     odd = Counterexample("p-000000", "", [1.0, math.nan], [0.5], math.inf, 0.0)
     assert wording.pair_of_rows(odd, 75)[:2] == ("[ 1.0000  nan ]", "0.50000")
-    assert wording.margin(odd) == "no finite error"
+    assert wording.margin(odd) == "not a number"
+    assert wording.margin(replace(odd, yours=[math.inf])) == "infinite"
+    assert wording.margin(replace(odd, yours=[0.1])) == "no error is allowed here"
     single = Counterexample("p-000000", "", [0.25], [0.5], 9.0, 0.3)
     assert wording.pair_of_rows(single, 75)[0] == "0.2500"
 

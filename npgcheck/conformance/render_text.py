@@ -147,13 +147,16 @@ class _Page:
             yield from self._evidence(result)
         named = [d for d in result.diagnosis if d.kind != "free"]
         free = [d for d in result.diagnosis if d.kind == "free"]
-        if result.status == "fail":
-            for index, diagnosis in enumerate(named[:_SHOWN]):
-                yield from self._entry("" if index else "diagnosis", diagnosis_text(diagnosis))
+        if result.explained_by:  # the mistake stands under the quantity that explains this one
+            named = [d for d in named if d.kind != "bug"]
+        if result.status == "fail" and not result.explained_by:
+            said = [diagnosis_text(d) for d in named[:_SHOWN]]
+            for index, text in enumerate(text for text in said if text != result.reason):
+                yield from self._entry("" if index else "diagnosis", text)
             if named:
                 yield from self._entry("read on", f"npgcheck explain {named[0].choice}")
         else:
-            for diagnosis in named[1:]:
+            for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))

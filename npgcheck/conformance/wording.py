@@ -50,8 +50,10 @@ def small(value: float) -> str:
 
 def margin(found: Counterexample) -> str:
     """How far off the answer is: the error in budgets, and the digits that agree all the same."""
+    if not all(map(math.isfinite, found.yours)):
+        return "not a number" if any(map(math.isnan, found.yours)) else "infinite"
     if not math.isfinite(found.error_over_budget):
-        return "no finite error"
+        return "no error is allowed here"
     agree = max(0.0, found.digits)
     return f"error {times(found.error_over_budget)} × budget, {agree:.1f} digits agree"
 

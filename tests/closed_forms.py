@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+DAMPING = 0.1  # TRPO's default cg_damping
+
 
 def softmax(logits):
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -166,3 +168,33 @@ class Gaussian:
         (mu1, s1), (mu2, s2) = self.split(first, rows), self.split(second, rows)
         terms = np.log(s2 / s1) + (s1**2 + (mu1 - mu2) ** 2) / (2 * s2**2) - 0.5
         return float(terms.sum(axis=1).mean())
+
+
+def gradient(case):
+    batch, theta = case.problem.batch, case.problem.theta
+    scores = [
+        case.score(theta, x, a) for x, a in zip(batch.observations, batch.actions, strict=True)
+    ]
+    return np.mean(np.array(scores) * batch.advantages[:, None], axis=0)
+
+
+def surrogate(case, theta):
+    batch, old = case.problem.batch, case.problem.theta
+    ratios = [
+        np.exp(case.log_prob(theta, x, a) - case.log_prob(old, x, a))
+        for x, a in zip(batch.observations, batch.actions, strict=True)
+    ]
+    return float(np.mean(batch.advantages * ratios))
+
+
+def elsewhere(case, size=0.3):
+    return case.problem.theta + size * np.random.default_rng(7).normal(size=case.problem.theta.size)
+
+
+def metric(case):
+    """The Hessian of the divergence that train() forms: F, divided by m for a Gaussian."""
+    return case.fisher(case.problem.theta) / case.averaged
+
+
+def damped(case):
+    return metric(case) + DAMPING * np.eye(case.problem.theta.size)

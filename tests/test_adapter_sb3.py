@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sb3_contrib", reason="needs the sb3 extra")
-from closed_forms import Categorical, Gaussian, Network
+from closed_forms import (
+    DAMPING,
+    Categorical,
+    Gaussian,
+    Network,
+    damped,
+    elsewhere,
+    gradient,
+    metric,
+    surrogate,
+)
 
 from npgcheck import Unsupported
 from npgcheck.adapters import sb3_contrib as adapter
@@ -21,7 +31,6 @@ from npgcheck.adapters import sb3_contrib as adapter
 pytestmark = pytest.mark.sb3
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}
-DAMPING = 0.1  # TRPO's default cg_damping
 
 
 CASES = {
@@ -38,36 +47,6 @@ CASES = {
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
 def case(request):
     return request.param
-
-
-def gradient(case):
-    batch, theta = case.problem.batch, case.problem.theta
-    scores = [
-        case.score(theta, x, a) for x, a in zip(batch.observations, batch.actions, strict=True)
-    ]
-    return np.mean(np.array(scores) * batch.advantages[:, None], axis=0)
-
-
-def surrogate(case, theta):
-    batch, old = case.problem.batch, case.problem.theta
-    ratios = [
-        np.exp(case.log_prob(theta, x, a) - case.log_prob(old, x, a))
-        for x, a in zip(batch.observations, batch.actions, strict=True)
-    ]
-    return float(np.mean(batch.advantages * ratios))
-
-
-def elsewhere(case, size=0.3):
-    return case.problem.theta + size * np.random.default_rng(7).normal(size=case.problem.theta.size)
-
-
-def metric(case):
-    """The Hessian of the divergence that train() forms: F, divided by m for a Gaussian."""
-    return case.fisher(case.problem.theta) / case.averaged
-
-
-def damped(case):
-    return metric(case) + DAMPING * np.eye(case.problem.theta.size)
 
 
 def test_log_prob_and_score(case):

@@ -183,7 +183,12 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
             reason += f" ({unsupported[0]})"
         return _result(quantity, "skip", records, fit, diagnosis=diagnosis, reason=reason)
     status = "deviates" if serious else "pass"
-    text = "; ".join(d.note for d in serious)
+    text = "; ".join(
+        d.note.replace("right,", f"right to {fit.digits:.1f} digits,", 1)
+        if d.choice == "limited-accuracy"
+        else d.note
+        for d in serious
+    )
     if unsupported:
         more = f"{len(unsupported)} problems unsupported: {unsupported[0]}"
         text = f"{text}; {more}" if text else more
@@ -383,10 +388,8 @@ def _note(name: str, number: float | None) -> str:
         "cg-stopped-at-a-tolerance": "conjugate gradient stopped early, at a tolerance",
         "absolute-tolerance": "the solver stops at an absolute residual, so small gradients are "
         "not solved",
-        "limited-accuracy": f"right to a relative {number:.1g} only, as in single precision "
-        "or after an iteration stopped at a tolerance"
-        if number
-        else "",
+        "limited-accuracy": "right, but not to round-off: as in single precision, or after an "
+        "iteration stopped at a tolerance",
         "missing-gamma-t": "states weighted without γᵗ",
         "per-trajectory-mean": "every trajectory weighs the same, whatever its length",
         "empirical-fisher": "Fisher matrix from the batch's own actions",

@@ -55,7 +55,19 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+def choices() -> str:
+    """Every named choice that a verdict can be explained with, by stage."""
+    from npgcheck.conformance.choices import CHOICES
+
+    rows = ["| stage | choice | kind | what it computes |", "|---|---|---|---|"]
+    for c in CHOICES.values():
+        kind = "the contract's own" if c.default else c.kind
+        rows.append(f"| `{c.stage}` | `{c.name}` | {kind} | {_cell(c.formula)} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "choices": choices,
     "contract": contract,
     "planted-mistakes": planted_mistakes,
     "planted-equivalents": planted_equivalents,

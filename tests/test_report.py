@@ -151,6 +151,9 @@ def test_known_and_stale_failures_are_shown():
     text = to_text(failing)
     assert "  fisher                 known     the library pads F" in text
     assert "NPG-KL-001 is a known failure that no longer fails" in text
+    assert "1 known failure · 18 not covered" in text
+    assert "Reproduce" not in text
+    assert "❌ known failure" in to_markdown(failing)
 
 
 def test_what_a_lower_quantity_explains_is_not_diagnosed_again():

@@ -11,6 +11,7 @@ from npgcheck.conformance.wording import (
     counts_text,
     diagnosis_text,
     families_text,
+    is_known,
     plural,
     refutation,
     small,
@@ -34,11 +35,12 @@ def _lines(report: Report) -> Iterator[str]:
     yield "|---|---|---:|---:|---|"
     for summary in report.quantities:
         if summary.status != "not_covered":
-            yield _row(summary)
+            yield _row(report, summary)
     yield ""
     for summary in report.quantities:
         for result in summary.results:
-            if result.status == "fail" and result.explained_by is None:
+            new = result.status == "fail" and result.id not in report.known_failures
+            if new and result.explained_by is None:
                 yield f"<details><summary><code>{result.quantity}</code> {result.id}</summary>"
                 yield ""
                 yield "```text"
@@ -64,8 +66,10 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"- Reproduce: `{command}`"
 
 
-def _row(summary: QuantitySummary) -> str:
-    word = "FAIL" if summary.status == "fail" else summary.status
+def _row(report: Report, summary: QuantitySummary) -> str:
+    word: str = "FAIL" if summary.status == "fail" else summary.status
+    if is_known(report, summary):
+        word = "known failure"
     cells = [
         f"`{summary.quantity}`",
         f"{_MARK[summary.status]} {word}",

@@ -12,6 +12,7 @@ from npgcheck.conformance.wording import (
     counts_text,
     diagnosis_text,
     families_text,
+    is_known,
     margin,
     pair_of_rows,
     plural,
@@ -99,6 +100,8 @@ class _Page:
         word, style = self._status(summary)
         lead: Line = [(f"  {summary.quantity:<{self.column - 2}}", ""), (f"{word:<10}", style)]
         yield from self._wrapped(lead, self._headline(summary), self.column + _STATUS_WIDTH)
+        if is_known(self.report, summary):
+            return
         if summary.value is not None:
             yield from self._value(summary.value)
         for finding in summary.findings[:_SHOWN]:
@@ -111,10 +114,7 @@ class _Page:
 
     def _status(self, summary: QuantitySummary) -> tuple[str, str]:
         if summary.status == "fail":
-            failing = [r for r in summary.results if r.status == "fail"]
-            if all(r.id in self.report.known_failures for r in failing):
-                return "known", "odd"
-            return "FAIL", "bad"
+            return ("known", "odd") if is_known(self.report, summary) else ("FAIL", "bad")
         return summary.status, {"pass": "good", "deviates": "odd"}.get(summary.status, "quiet")
 
     def _headline(self, summary: QuantitySummary) -> str:
@@ -237,7 +237,8 @@ def reproduce(report: Report) -> str:
         return report.command
     for summary in report.quantities:
         for result in summary.results:
-            if result.status == "fail" and result.explained_by is None:
+            new = result.status == "fail" and result.id not in report.known_failures
+            if new and result.explained_by is None:
                 return command_for(report, result)
     return ""
 

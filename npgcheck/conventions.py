@@ -54,8 +54,8 @@ class Conventions:
         gradient_factor: ``"1/(1-gamma)"`` when ``policy_gradient`` is ∇J, ``"1"`` when it is
             (1−γ)∇J = E_d[φA].
         advantage: what a sampled gradient multiplies the score with: the rows' ``"advantage"``,
-            ``"q"`` (no baseline), ``"centred"`` (minus the batch mean), one-step ``"td"`` residuals,
-            ``"q_td"`` (one-step targets), advantages ``"normalised"`` over the batch, or an
+            ``"q"`` (no baseline), ``"centred"`` (minus the batch mean), one-step residuals
+            ``"td"`` or targets ``"q_td"``, advantages ``"normalised"`` over the batch, or an
             ``"unbiased"`` estimate of another kind, judged on exact batches alone.
         fisher: ``"true"`` (expectation over actions) or ``"empirical"`` (the batch's actions).
         fisher_scale: ``"normalised"`` (an expectation) or ``"unnormalised"`` (times 1/(1−γ)).

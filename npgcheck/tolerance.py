@@ -125,11 +125,7 @@ def natural_gradient_residual(
         CONSTANT
         * u
         * s.lift
-        * (
-            s.chain * _curvature(s) * solution_norm
-            + s.chain * s.value * root
-            + gradient_norm
-        )
+        * (s.chain * _curvature(s) * solution_norm + s.chain * s.value * root + gradient_norm)
     )
 
 

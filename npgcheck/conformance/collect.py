@@ -123,9 +123,7 @@ def fitted_records(quantity: str, collector: Collector, collected: Collected) ->
         for row in record.value:
             if not np.isfinite(row).all():
                 break
-            probe = Probe(
-                "train", problem, record.probe.args, row.shape, "", record.probe.position
-            )
+            probe = Probe("train", problem, record.probe.args, row.shape, "", record.probe.position)
             answer = Answer(
                 row, record.answer.dtype, record.answer.fault, 0.0, record.answer.accessed
             )

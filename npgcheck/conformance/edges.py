@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from npgcheck import tolerance
-
 from npgcheck.conformance.check_ids import check_id
 from npgcheck.conformance.collect import Collected, explainer_of
 from npgcheck.conformance.contract import QUANTITIES

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import npgcheck
 from npgcheck.conformance import check_ids, edges, properties, verdicts
@@ -23,7 +22,7 @@ from npgcheck.conformance.layers import explain_by_lower
 from npgcheck.conformance.own import PolicyIgnoresTheta
 from npgcheck.conformance.problems import problems_for, pure_problems
 from npgcheck.conformance.reconcile import reconcile
-from npgcheck.conformance.report import CheckResult, Report, count, exit_code
+from npgcheck.conformance.report import CheckResult, Control, Report, count, exit_code
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.subject import Subject
 from npgcheck.errors import UsageError, nearest
@@ -86,9 +85,7 @@ def run(
     for quantity in wanted:  # ask
         asked = problems if QUANTITIES[quantity].takes_problem else pure_problems(quantity, seed)
         collector.ask(quantity, asked)
-        state.records[quantity] = fitted_records(
-            quantity, collector, collector.found[quantity]
-        )
+        state.records[quantity] = fitted_records(quantity, collector, collector.found[quantity])
     for quantity in wanted:  # explain
         state.explanations[quantity] = _explain(state, quantity)
     state.vector, state.chosen = reconcile(
@@ -103,7 +100,7 @@ def run(
         state.results[quantity] = [
             smallest(state, r) if r.status == "fail" else r for r in state.results[quantity]
         ]
-    planted = ()
+    planted: tuple[Control, ...] = ()
     if controls:
         from npgcheck.conformance.field_controls import inject
 
@@ -154,8 +151,7 @@ def _wanted(subject: Subject, only: Sequence[str]) -> tuple[str, ...]:
     for name in only:
         if name not in QUANTITIES:
             raise UsageError(
-                f"no quantity {name!r}.{nearest(name, QUANTITIES)} "
-                f"Known: {', '.join(QUANTITIES)}."
+                f"no quantity {name!r}.{nearest(name, QUANTITIES)} Known: {', '.join(QUANTITIES)}."
             )
         if name not in subject.functions:
             raise UsageError(
@@ -177,7 +173,7 @@ def _explain(state: Run, quantity: str) -> Explanations:
 
 
 def _report(
-    state: Run, wanted: Sequence[str], checks: str, planted: tuple[Any, ...], seconds: float
+    state: Run, wanted: Sequence[str], checks: str, planted: tuple[Control, ...], seconds: float
 ) -> Report:
     results: list[CheckResult] = [r for q in wanted for r in state.results[q]]
     results = [r for r in results if r.id in state.allowed]

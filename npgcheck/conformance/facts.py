@@ -37,9 +37,7 @@ def describe_error(
 
 def _relation(pairs: Sequence[tuple[Record, Judged]]) -> str:
     """A relation that turns every exact answer into the subject's."""
-    useful = [
-        (r, j) for r, j in pairs if j.size > 0 and np.shape(j.exact) == np.shape(r.value)
-    ]
+    useful = [(r, j) for r, j in pairs if j.size > 0 and np.shape(j.exact) == np.shape(r.value)]
     if not useful or len(useful) < len(pairs) / 2:
         return ""
     shifted = [(r, *_displacements(r, j)) for r, j in useful]
@@ -142,8 +140,10 @@ def _number(factor: float) -> str:
         return str(simple)
     square = Fraction(factor * factor).limit_denominator(12)
     if square and abs(factor * factor - float(square)) <= 1e-6 * factor * factor:
-        return f"{'−' if factor < 0 else ''}√{square}" if square.denominator == 1 else (
-            f"{'−' if factor < 0 else ''}√({square})"
+        return (
+            f"{'−' if factor < 0 else ''}√{square}"
+            if square.denominator == 1
+            else (f"{'−' if factor < 0 else ''}√({square})")
         )
     return f"{factor:.6g}"
 

@@ -8,6 +8,7 @@ error is measured by a second set of steps. That error enters every budget as ``
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ class _Differences:
                 ahead = self._network(theta + h * direction, rows)[0]
                 behind = self._network(theta - h * direction, rows)[0]
                 differences.append((ahead - behind) / (2.0 * h))
-            once = [(4.0 * b - a) / 3.0 for a, b in zip(differences, differences[1:], strict=False)]
+            once = [(4.0 * b - a) / 3.0 for a, b in pairwise(differences)]
             columns.append((16.0 * once[1] - once[0]) / 15.0)
         return np.stack(columns, axis=-1)
 
@@ -217,8 +218,9 @@ def own_problems(subject: Subject, caller: Caller, seed: int, count: int) -> lis
                     "no output of the policy changes with any of its parameters; does logits or "
                     "mean_log_std use its argument theta?"
                 )
-            if problem.policy.derivative_error_at(problem.theta, problem.observations) <= (
-                WORST_DERIVATIVE["float32"]
+            if (
+                problem.policy.derivative_error_at(problem.theta, problem.observations)
+                <= (WORST_DERIVATIVE["float32"])
             ):
                 found.append(problem)
                 break

@@ -112,5 +112,6 @@ class OwnAnswers:
                 ]
                 complete = all(c is not None for c in columns)
                 self._answers[key] = np.stack(columns, axis=1) if complete else None
-            if self._answers[key] is not None:
-                yield self._answers[key], "fisher_vector_product"
+            columns_found = self._answers[key]
+            if columns_found is not None:
+                yield columns_found, "fisher_vector_product"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
 
 def _result(check_id: str, instances: list[Instance]) -> CheckResult:
     quantity, title = PROPERTIES[check_id]
-    ratios = [error / budget if budget > 0 else np.inf * (error > 0) for _, error, budget in instances]
+    ratios = [e / b if b > 0 else (np.inf if e > 0 else 0.0) for _, e, b in instances]
     worst = max(ratios, default=0.0)
     refuted = [r for (r, _, _), ratio in zip(instances, ratios, strict=True) if ratio > 1.0]
     where = refuted[0].probe.problem if refuted else None
@@ -128,7 +129,7 @@ def _product_budget(record: Record, size: float, other: float) -> float:
 
 def _self_adjoint(state: Run) -> Iterator[Instance]:
     for group in _products(state):
-        for first, second in zip(group, group[1:], strict=False):
+        for first, second in pairwise(group):
             u, v = first.probe.args[0], second.probe.args[0]
             norms = float(np.linalg.norm(u) * np.linalg.norm(v))
             error = abs(float(u @ second.value) - float(v @ first.value))
@@ -189,7 +190,7 @@ def _scaled_rewards(quantity: str) -> Callable[[Run], Iterator[Instance]]:
     def judge(state: Run) -> Iterator[Instance]:
         explainer = explainer_of(quantity)
         fit = state.fit(quantity)
-        for record in _few(state, quantity, lambda p: hasattr(p.mdp, "rewards") and p.family != "own"):
+        for record in _few(state, quantity, _has_rewards):
             if fit is None or fit.choices.get("advantage") == "normalised":
                 continue
             if fit.choices.get("cg_stopping") == "absolute":
@@ -211,6 +212,10 @@ def _scaled_rewards(quantity: str) -> Callable[[Run], Iterator[Instance]]:
                 yield record, float(np.abs(difference).max()), budget
 
     return judge
+
+
+def _has_rewards(problem: Any) -> bool:
+    return hasattr(problem.mdp, "rewards") and problem.family != "own"
 
 
 def _growth(quantity: str, record: Record, choices: dict[str, Any]) -> float:
@@ -269,7 +274,7 @@ def _policy_velocity(record: Record, problem: Any, x: Array) -> Array:
     reference = record.reference
     logits = problem.policy.jvp(problem.theta, problem.observations, x)
     mean = (reference.probabilities * logits).sum(axis=1, keepdims=True)
-    weights = reference.measure("mdp", "discounted").weights
+    weights = reference.state_weights("mdp", "discounted")
     return np.sqrt(weights)[:, None] * reference.probabilities * (logits - mean)
 
 

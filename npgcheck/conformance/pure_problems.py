@@ -48,9 +48,7 @@ class PureProblem:
 
     def to_json(self) -> dict[str, Any]:
         """The arguments as plain data."""
-        return {
-            "arguments": [a.tolist() if isinstance(a, np.ndarray) else a for a in self.args]
-        }
+        return {"arguments": [a.tolist() if isinstance(a, np.ndarray) else a for a in self.args]}
 
 
 class PureReference:
@@ -71,8 +69,8 @@ def linear_systems(seed: int, count: int) -> list[PureProblem]:
     """Symmetric positive definite systems of 2 to 9 unknowns with known spectra.
 
     Eigenvalues are distinct, the condition number is 8 (iterates of a worse conditioned system
-    depend on rounding, in single precision by more than some mistakes); iterations run from 1 to beyond
-    the size. The edges: a zero right side, a singular consistent system, and right sides scaled
+    depend on rounding, in single precision by more than some mistakes); iterations run from 1 to
+    beyond the size. The edges: a zero right side, a singular consistent system, and right sides scaled
     by 2⁻⁴⁰, on which absolute tolerances stop too early.
     """
     found = []

@@ -192,9 +192,9 @@ def trust_region_step(own: OwnAnswers, record: Record) -> Iterator[Lower]:
         if 0.0 < fraction <= 1.0 + SAME and close(displacement, fraction * whole, 1e-7):
             yield ("trust_region_proposal",)
     x = own.get("natural_gradient")
-    if x is not None and size > 0 and np.linalg.norm(x) > 0:
-        if close(displacement / size, x / np.linalg.norm(x), 1e-7):
-            yield ("natural_gradient",)
+    length = 0.0 if x is None else float(np.linalg.norm(x))
+    if size > 0 and length > 0 and close(displacement / size, x / length, 1e-7):
+        yield ("natural_gradient",)
     if size > 0:
         yield from _solves(own, displacement, free_length=True)
 

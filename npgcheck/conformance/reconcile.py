@@ -107,9 +107,9 @@ def contradicts(
         if ":" not in plain and plain in vector and not _agree(vector[plain], value):
             found.append((plain, value))
     damping = choices.get("damping", choices.get("damping_in_fisher", 0.0))
-    if name in ("fisher", "fisher_vector_product") and damping and "damping" in vector:
-        if not _agree(vector["damping"], damping):
-            found.append(("damping", damping))
+    shown = name in ("fisher", "fisher_vector_product") and damping and "damping" in vector
+    if shown and not _agree(vector["damping"], damping):
+        found.append(("damping", damping))
     return found
 
 

@@ -9,6 +9,7 @@ to one. Everything the verifier compares with (F, g, KL, the surrogate) is built
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -43,8 +44,8 @@ class Measure:
     observations: Array
     weights: Array
     actions: Array | None
-    critics: dict[str, Array]
-    scales: dict[str, tuple[float, ...]]
+    critics: Mapping[str, Array]
+    scales: Mapping[str, tuple[float, ...]]
 
 
 class Reference:
@@ -160,9 +161,7 @@ class Reference:
         if key not in self._fishers:
             measure = self._need(sampled, weighting)
             if definition == "true":
-                result = true_fisher(
-                    self.policy, self.theta, measure.observations, measure.weights
-                )
+                result = true_fisher(self.policy, self.theta, measure.observations, measure.weights)
             elif definition == "uncentred":
                 jacobian, joint = self._uncentred(sampled, weighting)
                 result = np.einsum("na,nad,nae->de", joint, jacobian, jacobian)
@@ -289,8 +288,10 @@ class Reference:
             std = np.exp(log_std)
             z = 1.0 + float(np.abs(mean / std).max())
             lift = 1.0 + z + float(np.abs(log_std).max())
-            largest = (1.0 + float(np.abs(observations).max())) / float(std.min()) * np.sqrt(
-                observations.shape[1] * mean.shape[1]
+            largest = (
+                (1.0 + float(np.abs(observations).max()))
+                / float(std.min())
+                * np.sqrt(observations.shape[1] * mean.shape[1])
             )
             c, b, m = self.mdp.reward_quadratic
             reach = np.abs(mean).max() + 3.0 * std.max()

@@ -69,7 +69,8 @@ def judge_one(
     own = {declared["sampled"]} if "sampled" in declared else {"mdp", "batch"}
     sampled = [s for s in ("mdp", "batch", "episodes") if s in own]
     found = explain(explainer_of(quantity), [record], sampled, declared)
-    strict = [f for f in found.fitting if "solver_rtol" not in f.choices or "solver_rtol" in declared]
+    rounded = "solver_rtol" in declared
+    strict = [f for f in found.fitting if rounded or "solver_rtol" not in f.choices]
     if strict:
         return _judgement(record, strict[0], declared)
     if not found.nearest and not found.fitting:

@@ -106,7 +106,8 @@ def _where(problem: Any) -> str:
 def _twice(state: Run, quantity: str) -> list[CheckResult]:
     """Asking twice must agree within the budget of the quantity itself."""
     explainer = explainer_of(quantity)
-    bare = next(iter(explainer.candidates(state.records[quantity] or [], ("mdp",))), {})
+    candidates = explainer.candidates(state.records[quantity], ("mdp",))
+    bare: dict[str, Any] = next(iter(candidates), {})
     for record, again in state.collector.found[quantity].repeats:
         if again.value is None or again.value.shape != record.value.shape:
             continue
@@ -213,9 +214,7 @@ def _too_few(state: Run, quantity: str, records: Sequence[Record]) -> str:
     return ""
 
 
-def _inconsistent(
-    state: Run, quantity: str, records: Sequence[Record], own: Fit
-) -> CheckResult:
+def _inconsistent(state: Run, quantity: str, records: Sequence[Record], own: Fit) -> CheckResult:
     """It fits, but only under other conventions than the rest of the subject."""
     mine = ", ".join(_phrase(s, v) for s, v in contradicts(state.vector, quantity, own.choices))
     rest = ", ".join(
@@ -357,7 +356,7 @@ def _first_refuted(records: Sequence[Record], fit: Fit) -> int | None:
 
 def first_refutation(records: Sequence[Record], fit: Fit) -> tuple[Record, Judged] | None:
     """The smallest refuted record, by the size of its problem; the largest error among equals."""
-    refuted = [(records[i], fit.judged[i]) for i in fit.refuted]
+    refuted = [(records[i], j) for i in fit.refuted if (j := fit.judged[i]) is not None]
     return min(refuted, key=lambda rj: (rj[0].answer.value.size, -rj[1].ratio), default=None)  # type: ignore[union-attr]
 
 

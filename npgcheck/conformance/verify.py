@@ -1,4 +1,4 @@
-"""The Python door: ``npgcheck.verify(subject)`` and ``npgcheck.judge(quantity, problem, answer)``."""
+"""The Python door: ``npgcheck.verify(subject)``, and ``npgcheck.judge`` for one number."""
 
 from __future__ import annotations
 

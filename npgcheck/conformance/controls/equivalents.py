@@ -128,12 +128,13 @@ class RandomStart(ExactSoftmax):
     def natural_gradient(self, problem: Any) -> Array:
         g = self.policy_gradient(problem)
         x = np.random.default_rng(5).standard_normal(g.size) * (1 + np.abs(g).max())
+        floor = 1e-28 * float(g @ g + 0.01 * x @ x)  # F x cannot be had more accurately
         for _ in range(4):
             r = g - self.fisher_vector_product(problem, x)
             p, rr = r.copy(), float(r @ r)
             for _ in range(2 * g.size):
                 z = self.fisher_vector_product(problem, p)
-                if rr <= 1e-28 * float(g @ g) or p @ z <= 0:
+                if rr <= floor or p @ z <= 0:
                     break
                 alpha = rr / float(p @ z)
                 x, r = x + alpha * p, r - alpha * z

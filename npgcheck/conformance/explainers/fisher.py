@@ -46,9 +46,7 @@ def scaled_fisher(record: Record, choices: dict[str, Any]) -> tuple[Array, float
     return scale * base, scale
 
 
-def _with_uncentred(
-    records: Sequence[Record], sampled: Sequence[str]
-) -> Iterable[dict[str, Any]]:
+def _with_uncentred(records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict[str, Any]]:
     """The candidates, and those made of the score without its mean."""
     for choices in fisher_candidates(records, sampled):
         yield choices
@@ -127,8 +125,9 @@ class FisherProduct:
         budget = scale * tolerance.fisher_vector_product(
             record.reference.scales, record.roundoff, norm
         )
-        return elementwise(record.value, exact, budget + tolerance.CONSTANT * record.roundoff
-                           * damping * norm)
+        return elementwise(
+            record.value, exact, budget + tolerance.CONSTANT * record.roundoff * damping * norm
+        )
 
 
 class KLDivergence:
@@ -173,7 +172,7 @@ class KLDivergence:
             divergence = reference.kl(*where, other, choices["kl_direction"])
         ratio = _largest_log_ratio(record, other)
         budget = tolerance.kl(reference.scales, record.roundoff, divergence, ratio)
-        return elementwise(record.value, np.float64(scale * divergence), scale * budget)
+        return elementwise(record.value, np.array(scale * divergence), scale * budget)
 
 
 def _largest_log_ratio(record: Record, other: Array) -> float:

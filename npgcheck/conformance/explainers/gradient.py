@@ -143,7 +143,7 @@ class Surrogate:
         budget = tolerance.surrogate(reference.scales, record.roundoff, _largest_ratio(record))
         # Subtracting the anchor adds the rounding of the two answers themselves.
         budget = scale * budget + 2.0 * tolerance.CONSTANT * record.roundoff * abs(anchor)
-        judged = elementwise(record.value - anchor, np.float64(gain), budget)
+        judged = elementwise(record.value - anchor, np.array(gain), budget)
         return Judged(judged.error, judged.budget, judged.size, judged.exact + anchor)
 
 

@@ -47,8 +47,9 @@ def basis(record: Record, choices: dict[str, Any]) -> Array:
     if key not in cache:
         reference = record.reference
         matrix = reference.fisher(*key[:3])
-        critic = "advantage" if key[3] == "unbiased" else key[3]
-        vector = reference.gradient(*key[:2], critic)
+        sampled, weighting, _, advantage = key
+        critic = "advantage" if advantage == "unbiased" else advantage
+        vector = reference.gradient(sampled, weighting, critic)
         columns: list[Array] = []
         start = float(np.linalg.norm(vector))
         while start > 0 and len(columns) < min(MAX_ITERATIONS, len(vector)):
@@ -105,9 +106,7 @@ def estimate(
 ) -> list[dict[str, Any]]:
     """Candidates with k iterations on every problem, or stopped early at a tolerance."""
     kept = [
-        r
-        for r in records
-        if solver._system(r, choices) is not None and np.isfinite(r.value).all()
+        r for r in records if solver._system(r, choices) is not None and np.isfinite(r.value).all()
     ]
     found: list[dict[str, Any]] = []
     depths = _depths(solver, kept, choices)
@@ -168,9 +167,7 @@ def _smallest_space(span: Array, x: Array, roundoff: float) -> int | None:
     return int(close[0]) + 1 if len(close) else None
 
 
-def _galerkin(
-    solver: _Solution, records: Sequence[Record], choices: dict[str, Any]
-) -> float:
+def _galerkin(solver: _Solution, records: Sequence[Record], choices: dict[str, Any]) -> float:
     """λ from Vᵀ(g − Fx − λx) = 0 over all records."""
     top = bottom = 0.0
     for record in records:

@@ -60,9 +60,7 @@ class System:
         return self.scale * own + extra + size * noise
 
 
-def step_candidates(
-    records: Sequence[Record], sampled: Sequence[str]
-) -> Iterable[dict[str, Any]]:
+def step_candidates(records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict[str, Any]]:
     """Fisher candidates × critic × gradient factor, without (1−γ)² on x (both factors at once)."""
     for base in fisher_candidates(records, sampled):
         for critic in CRITICS[base["sampled"]]:
@@ -81,9 +79,7 @@ def system(record: Record, choices: dict[str, Any]) -> System | None:
         return None
     damping = float(choices.get("damping", 0.0))
     matrix = fisher[0] + damping * np.eye(len(fisher[0])) if damping else fisher[0]
-    return System(
-        matrix, fisher[0], gradient[0], fisher[1], damping, gradient[1] / fisher[1]
-    )
+    return System(matrix, fisher[0], gradient[0], fisher[1], damping, gradient[1] / fisher[1])
 
 
 class _Solution:
@@ -94,11 +90,11 @@ class _Solution:
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
         for choices in step_candidates(records, sampled):
-            # The length of a trust-region step cannot depend on the factor of g.
-            if self.known_length or choices["gradient_factor"] == "1/(1-gamma)":
-                if not self.known_length:
-                    choices = {k: v for k, v in choices.items() if k != "gradient_factor"}
+            if self.known_length:
                 yield choices
+            elif choices["gradient_factor"] == "1/(1-gamma)":
+                # The length of a trust-region step cannot depend on the factor of g.
+                yield {k: v for k, v in choices.items() if k != "gradient_factor"}
 
     def solution(self, record: Record) -> tuple[Array, float]:
         """Returns (x, rounding already inside it)."""
@@ -180,8 +176,11 @@ class _Solution:
         error = float(np.linalg.norm(built.matrix @ x - built.right))
         # Rounding of the null component enters through F's own error.
         if not built.damping:
-            budget += tolerance.CONSTANT * record.roundoff * built.scale * (
-                record.reference.scales.fisher * invisible
+            budget += (
+                tolerance.CONSTANT
+                * record.roundoff
+                * built.scale
+                * (record.reference.scales.fisher * invisible)
             )
         return Judged(error, budget, size, x)
 
@@ -189,9 +188,7 @@ class _Solution:
         # A start of the solver that does not shrink with the gradient.
         return 1.0
 
-    def _refused(
-        self, record: Record, choices: dict[str, Any], built: System, x: Array
-    ) -> Judged:
+    def _refused(self, record: Record, choices: dict[str, Any], built: System, x: Array) -> Judged:
         """The displacement does not point uphill."""
         size = float(np.linalg.norm(x))
         return Judged(size, 1e-300, size, self._shown(record, choices, built, 1.0))
@@ -365,9 +362,7 @@ class TrustRegionStep(TrustRegionProposal):
     #: Rounding in the subject's own KL and surrogate may decide a tie.
     TIE = 1e-6
 
-    def _refused(
-        self, record: Record, choices: dict[str, Any], built: System, x: Array
-    ) -> Judged:
+    def _refused(self, record: Record, choices: dict[str, Any], built: System, x: Array) -> Judged:
         if float(np.linalg.norm(x)) > 0:
             return super()._refused(record, choices, built, x)
         shown = self._shown(record, choices, built, 1.0)

@@ -83,4 +83,3 @@ class StateDistribution:
         factor = measure.scales[choices["occupancy"]][0]
         budget = tolerance.state_distribution(reference.scales, record.roundoff)
         return elementwise(record.value, factor * exact, factor * budget)
-

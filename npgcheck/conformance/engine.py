@@ -88,9 +88,7 @@ def run(
         state.records[quantity] = fitted_records(quantity, collector, collector.found[quantity])
     for quantity in wanted:  # explain
         state.explanations[quantity] = _explain(state, quantity)
-    state.vector, state.chosen = reconcile(
-        {q: e.fitting for q, e in state.explanations.items()}, state.declared
-    )
+    state.vector, state.chosen = reconcile({q: e.fitting for q, e in state.explanations.items()})
     for quantity in wanted:  # judge
         state.results[quantity] = verdicts.judge(state, quantity)
         state.results[quantity] += properties.check(state, quantity)

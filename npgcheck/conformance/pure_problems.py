@@ -70,8 +70,8 @@ def linear_systems(seed: int, count: int) -> list[PureProblem]:
 
     Eigenvalues are distinct, the condition number is 8 (iterates of a worse conditioned system
     depend on rounding, in single precision by more than some mistakes); iterations run from 1 to
-    beyond the size. The edges: a zero right side, a singular consistent system, and right sides scaled
-    by 2⁻⁴⁰, on which absolute tolerances stop too early.
+    beyond the size. The edges: a zero right side, a singular consistent system, and right sides
+    scaled by 2⁻⁴⁰, on which absolute tolerances stop too early.
     """
     found = []
     for i in range(count):

@@ -12,7 +12,7 @@ from npgcheck.conformance.fitting import Fit, same_number
 #: Stages that all quantities which use them must share.
 SHARED = ("weighting", "fisher", "fisher_scale", "gradient_factor", "damping", "cg_iterations")
 #: Which shared stages a quantity is free of. The surrogate is used for its sign alone, so its
-#: factor is its own. A product may be undamped beside a damped solve.
+#: factor is its own.
 EXEMPT: Mapping[str, frozenset[str]] = {
     "surrogate": frozenset({"gradient_factor"}),
 }
@@ -41,16 +41,16 @@ class _State:
 
 
 def reconcile(
-    fits: Mapping[str, Sequence[Fit]], declared: Mapping[str, Any]
+    fits: Mapping[str, Sequence[Fit]],
 ) -> tuple[dict[str, Any], dict[str, Fit | None]]:
     """Returns the shared vector and each quantity's explanation under it (None: conflict).
 
     Quantities come in the contract's order, lower layers first. A quantity left out costs more
     than any choice, and a higher layer is left out before a lower one: an update that disagrees
-    with the natural gradient is the update's mistake.
+    with the natural gradient is the update's mistake. Declared choices were already enforced when
+    each quantity's candidates were built.
     """
     names = [name for name, found in fits.items() if found]
-    # Declared choices were already enforced when each quantity's candidates were built.
     states = [_State((), (), 0.0)]
     for index, name in enumerate(names):
         grown: list[_State] = []

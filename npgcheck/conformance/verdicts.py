@@ -468,7 +468,7 @@ def conventions_found(state: Run) -> dict[str, Any]:
     """What was declared or inferred: name → value."""
     found: dict[str, Any] = {}
     for fit in state.chosen.values():
-        if fit is None:
+        if fit is None or any(d.kind == "bug" for d in diagnose(fit.choices)):
             continue
         for stage, value in fit.choices.items():
             if stage.startswith("_") or stage in ("kl_model", "cg_stopping"):

@@ -137,10 +137,9 @@ class _Solution:
         if built is None:
             return None
         x, noise = self.solution(record)
-        if choices.get("cg_stopping") == "absolute" and not self.known_length:
-            # The direction of a step whose residual is as large as its right side means nothing.
-            if float(np.linalg.norm(built.right)) < 100.0 * krylov.ABSOLUTE:
-                return None
+        unsolved = float(np.linalg.norm(built.right)) < 100.0 * krylov.ABSOLUTE
+        if choices.get("cg_stopping") == "absolute" and unsolved and not self.known_length:
+            return None  # the direction of a residual as large as its right side means nothing
         if not np.isfinite(x).all():
             return Judged(np.inf, 1.0, 1.0, self._shown(record, choices, built, 1.0))
         length = 1.0

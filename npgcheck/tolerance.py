@@ -41,7 +41,7 @@ class Scales:
         chain: κ, the condition number of I − γP_π in the ∞-norm; 1 where no chain is solved.
         lift: 1 + max|logit| (softmax) or 1 + max|z|-like growth (Gaussian): how much rounding
             of the parameters moves a log-probability.
-        value: ‖Q‖∞, or the largest reward magnitude where that is larger, and at least 1.
+        value: ‖Q‖∞, or the largest reward magnitude where that is larger.
         fisher: ‖F‖₂ in the normalisation Σ_s d(s) = 1.
         score: largest ‖∇log π‖₂ over states and judged actions.
         observations: largest |observation|.
@@ -74,7 +74,7 @@ def score(s: Scales, u: float) -> float:
 
 def value(s: Scales, u: float) -> float:
     """|δV| ≤ C u κ lift ‖Q‖∞; Q, A and J are sums of the same size."""
-    return CONSTANT * u * s.chain * s.lift * s.value
+    return CONSTANT * s.chain * s.lift * _critic(s, u)
 
 
 def state_distribution(s: Scales, u: float) -> float:
@@ -88,7 +88,8 @@ def policy_gradient(s: Scales, u: float, norm: float) -> float:
     The observations stand beside φ because φ is a difference of them: with one action it is
     zero, and what is left of it is rounding.
     """
-    return CONSTANT * u * (s.chain * s.lift * s.value * max(s.score, s.observations) + norm)
+    score = max(s.score, s.observations)
+    return CONSTANT * (s.chain * s.lift * _critic(s, u) * score + u * norm)
 
 
 def fisher(s: Scales, u: float) -> float:
@@ -112,7 +113,7 @@ def kl(s: Scales, u: float, divergence: float, log_ratio: float) -> float:
 
 def surrogate(s: Scales, u: float, ratio: float) -> float:
     """|δ(L(θ′) − L(θ))| ≤ C u κ lift ‖Q‖∞ max(1, π′/π), for L = E_{d,π}[π′/π A]."""
-    return CONSTANT * u * s.chain * s.lift * s.value * max(1.0, ratio)
+    return CONSTANT * s.chain * s.lift * _critic(s, u) * max(1.0, ratio)
 
 
 def natural_gradient_residual(
@@ -123,10 +124,22 @@ def natural_gradient_residual(
     root = float(np.sqrt(_curvature(s)))
     return (
         CONSTANT
-        * u
         * s.lift
-        * (s.chain * _curvature(s) * solution_norm + s.chain * s.value * root + gradient_norm)
+        * (
+            u * s.chain * _curvature(s) * solution_norm
+            + s.chain * _critic(s, u) * root
+            + u * gradient_norm
+        )
     )
+
+
+def _critic(s: Scales, u: float) -> float:
+    """Rounding of values, and of a baseline of size 1 in double precision beside them.
+
+    A critic with a baseline of its own rounds at the size of that baseline, however small the
+    rewards are.
+    """
+    return u * s.value + UNIT_ROUNDOFF["float64"]
 
 
 def _curvature(s: Scales) -> float:

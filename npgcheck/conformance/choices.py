@@ -375,6 +375,16 @@ _TABLE = (
         "stop on the relative residual ‖Fx − g‖ ≤ rtol ‖g‖",
     ),
     Choice(
+        "cg_start",
+        "random",
+        "random-start",
+        "approximation",
+        "conjugate gradient from a small random vector in place of zero",
+        "two calls differ; truncated iterates move by the size of the start, and what lies in "
+        "null(F) is never removed",
+        "start from zero",
+    ),
+    Choice(
         "solver_rtol",
         "",
         "limited-accuracy",

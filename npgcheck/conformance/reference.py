@@ -299,8 +299,6 @@ class Reference:
             bound = bound + np.abs(m).sum((1, 2)).max() * reach**2
             value = float(bound / (1.0 - self.discount))
         spectral = float(np.linalg.norm(self.fisher("mdp", "discounted"), 2))
-        # A critic with a baseline of its own rounds at the size of that baseline.
-        value = max(value, 1.0)
         return tolerance.Scales(
             kappa, lift, value, spectral, largest, float(np.abs(observations).max()), derivative
         )

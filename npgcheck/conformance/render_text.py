@@ -121,7 +121,8 @@ class _Page:
         value = summary.value
         judged = f"{plural(summary.problems, 'problem')}   {summary.digits:.1f} digits"
         if summary.status == "pass":
-            return judged
+            said = value.reason if value is not None else ""
+            return f"{judged}, {said}" if said else judged
         if summary.status == "skip":
             return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
         if summary.status == "deviates":

@@ -17,6 +17,7 @@ from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, score
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
+from npgcheck.tolerance import UNIT_ROUNDOFF
 
 #: A pass needs this many judged problems with γ ≥ 1/2 (and shared features, unless only tabular
 #: problems were asked for).
@@ -190,6 +191,9 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
         else d.note
         for d in serious
     )
+    coarse = sorted({r.answer.dtype for r in records if r.unit > UNIT_ROUNDOFF["float64"]})
+    if coarse and not text:
+        text = f"answers in {' and '.join(coarse)}"
     if unsupported:
         more = f"{len(unsupported)} problems unsupported: {unsupported[0]}"
         text = f"{text}; {more}" if text else more
@@ -385,6 +389,7 @@ def _note(name: str, number: float | None) -> str:
         if number
         else "",
         "cg-stopped-at-a-tolerance": "conjugate gradient stopped early, at a tolerance",
+        "random-start": "the solver starts at a random vector",
         "absolute-tolerance": "the solver stops at an absolute residual, so small gradients are "
         "not solved",
         "limited-accuracy": "right, but not to round-off: as in single precision, or after an "

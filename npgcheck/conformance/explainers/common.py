@@ -71,6 +71,18 @@ def with_lambda(choices: dict[str, Any], stage: str, estimate: float) -> list[di
     return [choices, *({**choices, stage: number} for number in distinct)]
 
 
+def held_damping(
+    declared: dict[str, Any], stage: str, places: Sequence[str]
+) -> dict[str, float]:
+    """λ of a matrix or a product, when it was declared in which ``places`` λ enters."""
+    place = declared.get("damping_in")
+    if place is None:
+        return {}
+    if place not in places:
+        return {stage: 0.0}
+    return {stage: float(declared["damping"])} if "damping" in declared else {}
+
+
 def elementwise(value: Array, exact: Array, budget: float) -> Judged:
     """Compares entry by entry in the largest absolute error."""
     exact = np.asarray(exact, dtype=float)

@@ -11,6 +11,7 @@ from npgcheck import tolerance
 from npgcheck.conformance.explainers.common import (
     elementwise,
     factors,
+    held_damping,
     measures,
     over_dimensions,
     pick,
@@ -75,8 +76,8 @@ class FisherMatrix:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ("damping_in_fisher",) if declared.get("damping_in") == "fisher" else ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return held_damping(declared, "damping_in_fisher", ("fisher",))
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         scaled = scaled_fisher(record, choices)
@@ -110,8 +111,8 @@ class FisherProduct:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ("damping",) if declared.get("damping_in") in ("product", "fisher") else ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return held_damping(declared, "damping", ("product", "fisher"))
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         scaled = scaled_fisher(record, choices)
@@ -155,8 +156,8 @@ class KLDivergence:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         numbers = factors(record, choices, choices["fisher_scale"])

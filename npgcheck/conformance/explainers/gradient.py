@@ -91,8 +91,8 @@ class PolicyGradient:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         scaled = scaled_gradient(record, choices)
@@ -122,8 +122,8 @@ class Surrogate:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         if record.probe.label == "θ itself" or _key(record) not in self._anchors:

@@ -24,8 +24,8 @@ class _Pointwise:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def _row(self, record: Record) -> tuple[Any, Any, Any, Any]:
         state, action = record.probe.args

@@ -20,6 +20,10 @@ DRIFT = 1e4
 LARGEST_DRIFT = 1e-3
 #: A solver that stops at a tolerance must have reached this relative residual.
 STOPPED = 1e-4
+#: Entries of the random starts in use, and how far the image of an iterate moves with them: by up
+#: to 6.3 sizes of the start's image where this was measured.
+START = 1e-4
+MOVED = 20.0
 #: Right sides this small lie below the absolute tolerances in use.
 SMALL = 1e-6
 
@@ -28,7 +32,12 @@ class ConjugateGradient:
     """x_k: minimises the M-norm of the error over K_k(M, b), from x₀ = 0."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return [{}, {"cg_stopping": "tolerance"}, {"cg_stopping": "absolute"}]
+        return [
+            {},
+            {"cg_stopping": "tolerance"},
+            {"cg_stopping": "absolute"},
+            {"cg_start": "random", "cg_stopping": "absolute"},
+        ]
 
     def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return [choices]
@@ -36,8 +45,8 @@ class ConjugateGradient:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         matrix, vector, iterations = record.probe.args
@@ -57,6 +66,9 @@ class ConjugateGradient:
             near = min(iterates[1:] or [exact], key=lambda x: float(abs(record.value - x).max()))
             if float(np.linalg.norm(matrix @ near - vector)) <= STOPPED * size:
                 exact = near
+        if choices.get("cg_start") == "random":
+            spread = START * float(spectrum.max()) * float(np.sqrt(len(vector)))
+            budget = max(budget, MOVED * spread)
         # The residual norm: a null component of M (singular systems) is free.
         error = float(np.linalg.norm(matrix @ (record.value - exact)))
         if not np.isfinite(record.value).all():
@@ -100,8 +112,8 @@ class AdvantageEstimate:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         rewards, values, after, terminated, truncated, discount, lam = record.probe.args

@@ -129,8 +129,8 @@ class _Solution:
             bottom += float(along @ along) / size**2
         return top / bottom if bottom > 0 else 0.0
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ("damping", "cg_iterations")
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {s: declared[s] for s in ("damping", "cg_iterations") if s in declared}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         built = self._system(record, choices)

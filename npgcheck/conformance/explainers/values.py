@@ -24,8 +24,8 @@ class _ValueLike:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         exact = getattr(record.reference.evaluation, self.field)
@@ -71,8 +71,8 @@ class StateDistribution:
     def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
         return []
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        return ()
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         reference = record.reference

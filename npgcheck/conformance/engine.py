@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import npgcheck
 from npgcheck.conformance import check_ids, edges, properties, verdicts
@@ -163,11 +164,19 @@ def _explain(state: Run, quantity: str) -> Explanations:
     records = state.judgeable(quantity)
     sampled = state.sampled(quantity)
     found = explain(explainer_of(quantity), records, sampled, state.declared)
-    if not found.fitting and state.declared:
+    if state.declared and not _exact(found, state.declared):
         free = explain(explainer_of(quantity), records, sampled, {})
-        state.undeclared[quantity] = free.fitting
-        found.nearest = found.nearest or free.nearest
+        # What fits exactly without the declaration and only roughly with it breaks it.
+        if not found.fitting or _exact(free, {}):
+            state.undeclared[quantity] = free.fitting
+            found.nearest = found.nearest or free.nearest
+            found.fitting = []
     return found
+
+
+def _exact(found: Explanations, declared: dict[str, Any]) -> bool:
+    """Whether some explanation fits to round-off, or to the accuracy that was declared."""
+    return any("solver_rtol" not in f.choices or "solver_rtol" in declared for f in found.fitting)
 
 
 def _report(

@@ -113,8 +113,8 @@ class Explainer(Protocol):
         """Returns the comparison, or None where the candidate says nothing on this problem."""
         ...
 
-    def pinned(self, declared: dict[str, Any]) -> Sequence[str]:
-        """Returns the numeric stages that this quantity must follow when they are declared."""
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        """Returns the numbers that the declaration fixes for this quantity: stage → value."""
         ...
 
 
@@ -217,7 +217,7 @@ def explain(
         return found
     rtol = float(declared.get("solver_rtol") or 0.0)
     limit = max(SINGLE, rtol)
-    pinned = {s: declared[s] for s in explainer.pinned(declared) if declared.get(s) is not None}
+    pinned = explainer.pinned(declared)
     screen = _spread(records, SCREEN)
     loose: list[Fit] = []
     options = [c for c in explainer.candidates(records, sampled) if compatible(c, declared)]

@@ -46,9 +46,10 @@ def reconcile(
     """Returns the shared vector and each quantity's explanation under it (None: conflict).
 
     Quantities come in the contract's order, lower layers first. A quantity left out costs more
-    than any choice, and a higher layer is left out before a lower one: an update that disagrees
-    with the natural gradient is the update's mistake. Declared choices were already enforced when
-    each quantity's candidates were built.
+    than any choice; of two that disagree over a convention the one that follows the contract is
+    kept, and over a free choice the lower layer: an update that disagrees with the natural
+    gradient is the update's mistake. Declared choices were already enforced when each quantity's
+    candidates were built.
     """
     names = [name for name, found in fits.items() if found]
     states = [_State((), (), 0.0)]
@@ -99,17 +100,23 @@ def _merge(vector: dict[str, Any], name: str, choices: dict[str, Any]) -> dict[s
 
 def contradicts(
     vector: Mapping[str, Any], name: str, choices: dict[str, Any]
-) -> list[tuple[str, Any]]:
-    """The shared choices of a quantity that differ from the run's vector: (stage, value)."""
+) -> list[tuple[str, Any, Any]]:
+    """Where a quantity's choices differ from the run's vector: (stage, its choice, theirs)."""
     found = []
     for stage, value in _tied(name, choices).items():
         plain = stage.removeprefix("solve:")
-        if ":" not in plain and plain in vector and not _agree(vector[plain], value):
-            found.append((plain, value))
-    damping = choices.get("damping", choices.get("damping_in_fisher", 0.0))
-    shown = name in ("fisher", "fisher_vector_product") and damping and "damping" in vector
-    if shown and not _agree(vector["damping"], damping):
-        found.append(("damping", damping))
+        if ":" in plain or plain == "damping":
+            continue
+        if plain in vector and not _agree(vector[plain], value):
+            found.append((plain, value, vector[plain]))
+    if name in (*SOLVES, "fisher", "fisher_vector_product"):
+        damping = choices.get("damping", choices.get("damping_in_fisher", 0.0))
+        # An undamped matrix or product beside a damped solve is normal.
+        theirs = [vector[s] for s in ("product:damping", "matrix:damping") if vector.get(s)]
+        if "damping" in vector and (name in SOLVES or damping):
+            theirs.insert(0, vector["damping"])
+        if (name in SOLVES or damping) and theirs and not _agree(theirs[0], damping):
+            found.append(("damping", damping, theirs[0]))
     return found
 
 

@@ -13,7 +13,7 @@ from npgcheck.conformance.check_ids import NUMBERED, check_id
 from npgcheck.conformance.choices import choice, cost
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
-from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, score
+from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, same_number, score
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
@@ -220,11 +220,9 @@ def _too_few(state: Run, quantity: str, records: Sequence[Record]) -> str:
 
 def _inconsistent(state: Run, quantity: str, records: Sequence[Record], own: Fit) -> CheckResult:
     """It fits, but only under other conventions than the rest of the subject."""
-    mine = ", ".join(_phrase(s, v) for s, v in contradicts(state.vector, quantity, own.choices))
-    rest = ", ".join(
-        _phrase(s, state.vector.get(s, state.vector.get(f"solve:{s}")))
-        for s, _ in contradicts(state.vector, quantity, own.choices)
-    )
+    apart = contradicts(state.vector, quantity, own.choices)
+    mine = ", ".join(_phrase(stage, value) for stage, value, _ in apart)
+    rest = ", ".join(_phrase(stage, value) for stage, _, value in apart)
     base = expected(state, quantity, records)
     return _result(
         quantity,
@@ -255,11 +253,7 @@ def _refuted(state: Run, quantity: str, records: Sequence[Record]) -> CheckResul
     broken = state.undeclared.get(quantity)
     if broken:
         found = diagnose(broken[0].choices)
-        stated = ", ".join(
-            f"{k}={v!r}"
-            for k, v in state.declared.items()
-            if not compatible({**_numeric_defaults(quantity), **broken[0].choices}, {k: v})
-        )
+        stated = ", ".join(f"{k}={v!r}" for k, v in _broken(state, quantity, broken[0].choices))
         text = "; ".join(d.note for d in found if d.kind != "free") or "the contract's own choices"
         fit = rescore(quantity, records, expected(state, quantity, records))
         return _result(
@@ -279,8 +273,18 @@ def _refuted(state: Run, quantity: str, records: Sequence[Record]) -> CheckResul
     )
 
 
-def _numeric_defaults(quantity: str) -> dict[str, Any]:
-    return {"damping": 0.0, "cg_iterations": 0} if quantity in SOLVES else {}
+def _broken(state: Run, quantity: str, choices: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The declared conventions that these choices contradict."""
+    held = explainer_of(quantity).pinned(state.declared)
+    numbers = {s for s, v in held.items() if not same_number(float(choices.get(s, 0)), float(v))}
+    keywords = {_KEYWORD[stage] for stage in numbers}
+    if numbers & {"damping", "damping_in_fisher"}:
+        keywords.add("damping_in")
+    return [
+        (name, value)
+        for name, value in state.declared.items()
+        if name in keywords or not compatible(choices, {name: value})
+    ]
 
 
 def expected(state: Run, quantity: str, records: Sequence[Record]) -> dict[str, Any]:

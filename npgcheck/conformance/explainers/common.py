@@ -71,9 +71,7 @@ def with_lambda(choices: dict[str, Any], stage: str, estimate: float) -> list[di
     return [choices, *({**choices, stage: number} for number in distinct)]
 
 
-def held_damping(
-    declared: dict[str, Any], stage: str, places: Sequence[str]
-) -> dict[str, float]:
+def held_damping(declared: dict[str, Any], stage: str, places: Sequence[str]) -> dict[str, float]:
     """λ of a matrix or a product, when it was declared in which ``places`` λ enters."""
     place = declared.get("damping_in")
     if place is None:

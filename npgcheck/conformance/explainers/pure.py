@@ -71,6 +71,9 @@ class ConjugateGradient:
             budget = max(budget, MOVED * spread)
         # The residual norm: a null component of M (singular systems) is free.
         error = float(np.linalg.norm(matrix @ (record.value - exact)))
+        if error > max(LARGEST_DRIFT * size, budget):
+            # No drift, and so no round-off of a coarser computation either.
+            budget = tolerance.CONSTANT * record.roundoff * size
         if not np.isfinite(record.value).all():
             error = np.inf
         if size == 0.0:

@@ -170,7 +170,8 @@ def test_a_known_failure_is_expected_until_it_stops_failing(project):
         ("'broken.py'", {}, "broken.py cannot be imported"),
         ("{}", {}, "defines no function of the contract"),
         ("'right.py'", {"known_failures": {"NPG-J-9": "x"}}, "no check 'NPG-J-9'"),
-        ("'right.py'", {"families": ("softmx",)}, "softmx"),
+        ("'right.py'", {"families": ("softmx",)}, "Did you mean 'softmax'?"),
+        ("'right.py'", {"examples": 0}, "at least one problem"),
     ],
 )
 def test_a_broken_request_breaks_no_other_test(project, target, options, said):
@@ -178,6 +179,7 @@ def test_a_broken_request_breaks_no_other_test(project, target, options, said):
     assert done.ret == 1
     done.stdout.fnmatch_lines(["PASSED test_npg.py::test_other*"])
     assert said in done.stdout.str()
+    assert done.parseoutcomes()["failed"] == 1
     assert "errors" not in done.parseoutcomes()
 
 

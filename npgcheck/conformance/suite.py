@@ -15,7 +15,7 @@ from typing import Any, Literal
 from npgcheck.conformance import check_ids
 from npgcheck.conformance.guard import TIME_LIMIT, Caller, LocalCaller
 from npgcheck.conformance.report import CheckResult, Report
-from npgcheck.conformance.subject import Subject, check_known_failures, load
+from npgcheck.conformance.subject import Subject, check_families, check_known_failures, load
 from npgcheck.errors import NpgcheckError
 
 LOADS = "subject-loads"
@@ -59,12 +59,14 @@ class Suite:
         by_name = isinstance(target, (str, Path))
         self._isolate = by_name and os.name == "posix" if isolate is None else isolate
         self._report: Report | None = None
+        self._refused = ""
         self.error = ""
         try:
             self._caller = self._make_caller()
             more = check_known_failures("parametrize", known_failures)
             self._subject = self._loaded(more)
             members = check_ids.check_set(checks)
+            check_families(options.get("families") or (), "families")
         except NpgcheckError as error:
             self.error = str(error)
             self.ids: tuple[str, ...] = (LOADS,)
@@ -116,7 +118,13 @@ class Suite:
         """How one check of :attr:`ids` went, and what to say about it."""
         if self.error:
             return "fail", self.error
-        report = self.report()
+        if self._refused:
+            return "skip", f"the run did not start: {self._refused}"
+        try:
+            report = self.report()
+        except NpgcheckError as error:
+            self._refused = str(error)
+            return "fail", self._refused
         identity = "-".join(check.split("-")[-3:])
         result = next((r for r in report.results if r.id == identity), None)
         if identity in report.stale:

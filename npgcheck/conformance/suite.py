@@ -62,11 +62,10 @@ class Suite:
         self._refused = ""
         self.error = ""
         try:
-            self._caller = self._make_caller()
             more = check_known_failures("parametrize", known_failures)
-            self._subject = self._loaded(more)
             members = check_ids.check_set(checks)
             check_families(options.get("families") or (), "families")
+            self._subject = self._loaded(more)
         except NpgcheckError as error:
             self.error = str(error)
             self.ids: tuple[str, ...] = (LOADS,)
@@ -88,10 +87,11 @@ class Suite:
         return LocalCaller(load(self.target), self._time_limit)
 
     def _loaded(self, known_failures: Mapping[str, str]) -> Subject:
+        caller = self._make_caller()
         try:
-            subject = self._caller.subject
+            subject = caller.subject
         finally:
-            self._caller.close()
+            caller.close()
         return replace(subject, known_failures={**subject.known_failures, **known_failures})
 
     def report(self) -> Report:

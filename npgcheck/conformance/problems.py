@@ -48,7 +48,8 @@ def problems_for(
 
             lists.append(own_problems(subject, caller, seed, share))
             continue
-        designed = list(problem_sets.designed(family))[:share]
+        # A third is always drawn, so that a seed means something in short runs as well.
+        designed = list(problem_sets.designed(family))[: -(-2 * share // 3)]
         drawn = problem_sets.drawn(family, seed=seed, count=max(0, share - len(designed)))
         lists.append([*designed, *drawn])
     turns = chain.from_iterable(zip_longest(*lists))

@@ -12,7 +12,7 @@ import numpy as np
 from npgcheck.conformance.check_ids import NUMBERED, check_id
 from npgcheck.conformance.choices import choice, cost
 from npgcheck.conformance.collect import explainer_of
-from npgcheck.conformance.contract import QUANTITIES
+from npgcheck.conformance.contract import QUANTITIES, in_order
 from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, same_number, score
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
@@ -535,9 +535,13 @@ def detection_floor(state: Run) -> float:
 
 
 def command(state: Run) -> str:
-    """The command that repeats this run."""
-    parts = ["npgcheck verify", state.subject.target or state.subject.name]
-    if state.examples:
-        parts.append(f"--examples {state.examples}")
+    """What repeats this run: a command, or a call for an object that no command can load."""
+    wanted = in_order(state.records)
+    if not state.subject.target:
+        only = "" if wanted == state.subject.quantities else f", only={list(wanted)}"
+        return f"npgcheck.verify({state.subject.name}{only}, seed={state.seed})"
+    parts = ["npgcheck verify", state.subject.target]
+    if wanted != state.subject.quantities:
+        parts += [f"--only {name}" for name in wanted]
     parts.append(f"--seed {state.seed}")
     return " ".join(parts)

@@ -149,7 +149,8 @@ def pair_of_rows(found: Counterexample, room: int) -> tuple[str, str, str]:
     if len(yours) != len(exact) or not exact:
         return _row(yours[:6], 5, len(yours) > 6), _row(exact[:6], 5, len(exact) > 6), ""
     gaps = [_gap(a, b) for a, b in zip(yours, exact, strict=True)]
-    worst = gaps.index(max(gaps))
+    # The first of equals: rounding must not decide which entries are shown.
+    worst = next(i for i, gap in enumerate(gaps) if gap >= (1 - 1e-9) * max(gaps))
     digits = _digits_to_differ(yours[worst], exact[worst])
     width = max(len(_number(x, digits)) for x in (*yours, *exact)) + 2
     fit = max(1, min(len(exact), (room - 6) // width))

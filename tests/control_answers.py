@@ -53,6 +53,14 @@ class Truth:
         self.X = np.concatenate([e.observations for e in parts])
         self.actions = np.concatenate([e.actions for e in parts])
         self.adv = np.concatenate([e.advantages for e in parts])
+        target = np.concatenate(
+            [
+                e.rewards + p.discount * np.where(e.terminated, 0.0, e.next_values) - e.values
+                for e in parts
+            ]
+        )
+        # the exact A, its centred version and one-step errors are the critics in use
+        self.critics = [self.adv, self.adv - self.adv.mean(), target]
         weights = np.concatenate(time)
         self.mass = weights.sum() / (len(parts) if self.sampled == "episodes" else len(weights))
         self.w = weights / weights.sum()
@@ -91,6 +99,14 @@ class Truth:
             )
         return (self.w * self.adv) @ self.row_scores()
 
+    @property
+    def gradients(self):
+        """E[φ·critic] for every critic that a right subject may use."""
+        if self.sampled == "mdp":
+            return [self.g]
+        phi = cached(self, "phi", self.row_scores)
+        return [(self.w * c) @ phi for c in self.critics]
+
     def row_scores(self):
         p = self.problem
         if p.is_gaussian:
@@ -107,21 +123,22 @@ class Truth:
 
     def gain(self, other):
         """Σ w (π′/π − 1) A."""
+        return self.gains(other)[0][0]
+
+    def gains(self, other):
+        """(Σ w (π′/π − 1) c, Σ w c) for every critic c."""
         p = self.problem
         if self.sampled == "mdp":
             from npgcheck.gradient import surrogate  # tried against summed_surrogate elsewhere
 
             J = self.chain["objective"]
-            return (1 - self.gamma) * (
-                surrogate(p.mdp, p.policy, p.theta, p.observations, other) - J
-            )
-        logs = [
-            np.log(np.exp(np.asarray(oracles.traced_log_probabilities(p.policy, self.X)(t))))
-            for t in (p.theta, other)
-        ]
+            value = surrogate(p.mdp, p.policy, p.theta, p.observations, other)
+            return [((1 - self.gamma) * (value - J), 0.0)]
+        table = oracles.traced_log_probabilities(p.policy, self.X)
+        old, new = (np.asarray(table(np.asarray(t))) for t in (p.theta, other))
         i = np.arange(len(self.X))
-        ratio = np.exp(logs[1][i, self.actions] - logs[0][i, self.actions])
-        return float((self.w * self.adv) @ (ratio - 1))
+        ratio = np.exp(new[i, self.actions] - old[i, self.actions])
+        return [(float((self.w * c) @ (ratio - 1)), float(self.w @ c)) for c in self.critics]
 
 
 _KEPT: dict = {}
@@ -154,7 +171,7 @@ def right(quantity, truth, args, value):
     if quantity == "state_distribution":
         return any(near(value, s * chain[quantity]) for s in (1, horizon))
     if quantity == "policy_gradient":
-        return any(near(value, s * truth.g) for s in scales)
+        return any(near(value, s * g) for s in scales for g in truth.gradients)
     if quantity == "fisher":
         return any(near(value, s * truth.F) for s in scales)
     if quantity == "fisher_vector_product":
@@ -163,9 +180,9 @@ def right(quantity, truth, args, value):
         answers = [truth.kl(args[0], reverse) for reverse in (False, True)]
         return any(near(value, s * a) for s in (1, horizon) for a in answers)
     if quantity == "surrogate":
-        gain, J = truth.gain(args[0]), chain["objective"]
-        base = 0.0 if truth.sampled == "mdp" else float(truth.w @ truth.adv)
-        offers = [J + horizon * gain, horizon * gain, gain, gain + base]
+        J, offers = chain["objective"], []
+        for gain, base in truth.gains(args[0]):
+            offers += [J + horizon * gain, horizon * gain, gain, gain + base]
         return any(near(value, o) for o in offers)
     if quantity in ("log_prob", "score"):
         return near(value, row_answer(quantity, p, *args))
@@ -188,7 +205,9 @@ def row_answer(quantity, p, state, action):
 def right_step(quantity, truth, args, value):
     p, F, g = truth.problem, truth.F, truth.g
     horizon = 1 / (1 - truth.gamma)
-    solves = lambda x: any(near(F @ x, s * g) for s in (1, horizon))  # noqa: E731
+    solves = lambda x: any(  # noqa: E731
+        near(F @ x, s * each) for s in (1, horizon) for each in truth.gradients
+    )
     if quantity == "natural_gradient":
         return solves(value)
     if quantity == "update":
@@ -202,21 +221,37 @@ def right_step(quantity, truth, args, value):
             good &= ok or same_policy(here, each, args[1])
             theta = each
         return good
-    x = np.linalg.pinv(F, rcond=1e-9, hermitian=True) @ g
-    full = np.sqrt(2 * args[0] / (x @ F @ x)) * x
     step = value - truth.theta
-    size = np.abs(F @ full).max()
     if quantity == "trust_region_proposal":
-        return any(near(s * (F @ step), F @ full, size) for s in (1, np.sqrt(horizon)))
+        return any(
+            near(s * (F @ step), F @ full, np.abs(F @ full).max())
+            for s in (1, np.sqrt(horizon))
+            for full in (proposal(F, each, args[0]) for each in truth.gradients)
+        )
+    full = proposal(F, g, args[0])
+    size = np.abs(F @ full).max()
     along = float(step @ F @ full) / float(full @ F @ full)
     straight = near(F @ step, along * (F @ full), size)
-    kl = min(truth.kl(value), truth.kl(value, reverse=True))
-    return (
-        straight
-        and 0 < along <= 1 + 1e-9
-        and kl <= args[0] * (1 + 1e-9)
-        and (truth.gain(value) >= 0)
-    )
+
+    def kls(theta):
+        return truth.kl(theta), truth.kl(theta, reverse=True)
+
+    def refused(theta):  # in either direction of the KL: both are in use
+        return max(kls(theta)) >= args[0] or truth.gain(theta) <= 0
+
+    accepted = min(kls(value)) <= args[0] * (1 + 1e-9) and truth.gain(value) >= 0
+    # The candidate before the accepted one was refused, or there was none before it.
+    before = [along * m > 1 + 1e-6 or refused(truth.theta + m * step) for m in BACKTRACKING]
+    return straight and 0 < along <= 1 + 1e-9 and accepted and any(before)
+
+
+BACKTRACKING = (1 / 0.8, 1 / 0.7, 1 / 0.5)
+
+
+def proposal(F, g, max_kl):
+    """√(2δ/xᵀFx) x for the minimum-norm x."""
+    x = np.linalg.pinv(F, rcond=1e-9, hermitian=True) @ g
+    return np.sqrt(2 * max_kl / (x @ F @ x)) * x
 
 
 def problem_at(problem, theta):

@@ -18,11 +18,6 @@ from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.controls import Control, controls, find
 from npgcheck.conformance.report import CheckResult, Report
 
-#: Problems per policy family. Mistakes show on the first few designed ones, whose order lets every
-#: stage show early; a right subject has to be judged on at least eight, and only every fourth
-#: problem has episodes.
-EXAMPLES = 24
-RIGHT_EXAMPLES = 36
 #: Seconds per call of a control that hangs or ends its process; nothing right takes that long.
 ISOLATED_LIMIT = 1.0
 
@@ -187,7 +182,7 @@ def run_power(
             on it and run under the first seed alone.
         only: names of controls; all of them when None.
         progress: called with each control's name before it runs.
-        examples: problems per policy family; a few dozen when None.
+        examples: problems per policy family; what each control needs when None.
 
     Raises:
         UsageError: there is no control of that name.
@@ -210,7 +205,7 @@ def run_power(
 def run_control(control: Control, seed: int = 0, examples: int | None = None) -> PowerRow:
     """Runs one control under one seed and compares the verdict with what it is owed."""
     if examples is None:
-        examples = EXAMPLES if control.role == "wrong" else RIGHT_EXAMPLES
+        examples = control.problems
     if control.needs and find_spec(control.needs) is None:
         return PowerRow(control, seed, "not run", problem=f"{control.needs} is not installed")
     started = time.perf_counter()

@@ -47,6 +47,7 @@ class Control:
         may_deviate: Quantities of a right subject that may be reported as ``deviates``.
         asks: The quantities to ask; all that it defines when empty. Controls that override one
             method of a shared base are asked what that method touches.
+        problems: Problems per policy family that it is judged on.
         whole: A complete implementation written by hand, not one switch of a shared pipeline.
         isolate: Hangs or kills its process, so it runs in a worker under a short time limit.
         needs: The optional package that it imports, or ``""``.
@@ -65,6 +66,7 @@ class Control:
     spares: frozenset[str]
     may_deviate: frozenset[str]
     asks: frozenset[str]
+    problems: int
     whole: bool
     isolate: bool
     needs: str
@@ -73,6 +75,11 @@ class Control:
     build: Callable[[], object]
     description: str
 
+
+#: Mistakes show on the first few designed problems, whose order lets every stage show early.
+FEW = 16
+#: A right subject has to be judged on eight, and only every fourth problem has episodes.
+WITH_EPISODES = 36
 
 _CONTROLS: dict[str, Control] = {}
 
@@ -125,6 +132,7 @@ def wrong(
                 spares=frozenset(spares.split()),
                 may_deviate=frozenset(),
                 asks=frozenset() if whole else frozenset(f"{refutes} {spares}".split()),
+                problems=FEW,
                 whole=whole,
                 isolate=isolate,
                 needs=needs,
@@ -140,7 +148,7 @@ def wrong(
 
 
 def right(
-    name: str, *, asks: str = "", may_deviate: str = "", needs: str = ""
+    name: str, *, asks: str = "", may_deviate: str = "", needs: str = "", problems: int = FEW
 ) -> Callable[[type], type]:
     """Registers the decorated class as a right subject, which must not be accused."""
 
@@ -156,6 +164,7 @@ def right(
                 spares=frozenset(),
                 may_deviate=frozenset(may_deviate.split()),
                 asks=frozenset(asks.split()),
+                problems=problems,
                 whole=True,
                 isolate=False,
                 needs=needs,
@@ -187,6 +196,7 @@ def equivalent(
                 spares=frozenset(),
                 may_deviate=frozenset(may_deviate.split()),
                 asks=frozenset(asks.split()),
+                problems=FEW,
                 whole=True,
                 isolate=False,
                 needs=needs,

@@ -8,27 +8,27 @@ import numpy as np
 
 from ._exact import Array
 from ._rows import BatchSoftmax, EpisodeSoftmax, row_log_pi
-from .registry import right
+from .registry import WITH_EPISODES, right
 
 right("batch-average")(BatchSoftmax)
-right("trajectories-gae-0.95")(EpisodeSoftmax)
+right("trajectories-gae-0.95", problems=WITH_EPISODES)(EpisodeSoftmax)
 
 
-@right("trajectories-gae-0")
+@right("trajectories-gae-0", problems=WITH_EPISODES)
 class TemporalDifference(EpisodeSoftmax):
     """One-step temporal-difference errors of the exact critic: GAE with λ = 0."""
 
     lam = 0.0
 
 
-@right("trajectories-gae-1")
+@right("trajectories-gae-1", problems=WITH_EPISODES)
 class MonteCarlo(EpisodeSoftmax):
     """Discounted returns minus the exact critic: GAE with λ = 1."""
 
     lam = 1.0
 
 
-@right("trajectories-gae-0.5")
+@right("trajectories-gae-0.5", problems=WITH_EPISODES)
 class HalfLambda(EpisodeSoftmax):
     """Trajectories with λ = 0.5."""
 
@@ -91,7 +91,7 @@ class BatchGramSolve:
         return np.asarray(rows.T @ rows)
 
 
-@right("reinforce-with-the-whole-return")
+@right("reinforce-with-the-whole-return", problems=WITH_EPISODES)
 class Reinforce:
     """E[R Σ_t φ_t] with the discounted return of the whole trajectory and no γᵗ on the score."""
 

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -250,8 +251,14 @@ def arrays_of(part: Any, name: str = "") -> Iterator[tuple[str, Array]]:
     elif isinstance(part, MDP | QuadraticMDP | Batch | Episode):
         # Read past any record of access that a subject's copy keeps.
         values = object.__getattribute__(part, "__dict__")
-        for item in fields(part):
-            yield from arrays_of(values[item.name], f"{name}.{item.name}" if name else item.name)
+        for item in _field_names(type(part)):
+            yield from arrays_of(values[item], f"{name}.{item}" if name else item)
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Names of a dataclass's fields: asked for at every guarded call."""
+    return tuple(item.name for item in fields(kind))
 
 
 def fingerprint_of(parts: list[Any]) -> str:

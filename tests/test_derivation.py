@@ -178,8 +178,10 @@ def test_series_obey_their_differential_equations(tail):
     w = Jet([LogLinear(Fraction(0)), *u.entries[1:]])
     power, total = w, [Fraction(0)] * 5
     for k in range(1, 5):
-        total = [t + Fraction((-1) ** (k + 1), k) * e.pure for t, e in zip(
-            total, power.entries, strict=True)]
+        total = [
+            t + Fraction((-1) ** (k + 1), k) * e.pure
+            for t, e in zip(total, power.entries, strict=True)
+        ]
         power = power * w
     assert [e.pure for e in logs.entries] == total
 
@@ -212,8 +214,9 @@ def test_formal_logarithms_are_exact_numbers(s):
 
 def chain(s, lhs, *steps, claim=None, free=()):
     steps = [("because", e) for e in steps]
-    return dv.Statement.chain("it", "It", s, (lhs, steps[-1][1] if claim is None else claim),
-                              steps, free)
+    return dv.Statement.chain(
+        "it", "It", s, (lhs, steps[-1][1] if claim is None else claim), steps, free
+    )
 
 
 def test_the_chain_must_end_in_the_claim(s):
@@ -338,7 +341,7 @@ def test_equivalent_twins_are_counted_apart_and_not_as_controls(s):
 
 # -- running the files ------------------------------------------------------------------------
 
-FILE = '''
+FILE = """
 from npgcheck import derivation as dv
 
 S = dv.Setting.of("n", "a size")
@@ -346,7 +349,7 @@ y, k = S.family("y", "real"), dv.bound("k")
 ones = S.sum(dv.delta(k, dv.free("b")) * y[k], k)
 CLAIM = dv.Claim("{id}", "A claim", "here", (), {uses}, (dv.Statement.chain(
     "it", "It", S, (ones, {rhs}), [("because", {rhs})], (dv.free("b"),)),), "it", ())
-'''
+"""
 
 
 def write(folder: Path, name: str, rhs: str = 'y[dv.free("b")]', uses: tuple = ()) -> None:
@@ -414,7 +417,9 @@ def test_the_digest_is_the_same_in_every_process_and_sees_every_change(s):
     code = "from npgcheck.derivation.prove import load; print(*(c.digest for c in load().values()))"
     other = subprocess.run(
         [sys.executable, "-c", "import sympy; sympy.Dummy(); " + code],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert other.stdout.split() == [c.digest for c in prove.load().values()]
     b = dv.free("b")

@@ -49,8 +49,10 @@ class TestSoftmax:
         # free indices are (b, c): parameter b, action c
         formula = sides("softmax-fisher", "score", theta=theta)
         np.testing.assert_allclose(formula.T, scores, atol=ROUND_OFF, rtol=0)
-        assert all(np.abs(w.T - scores).max() > 1e-2 for w in mistakes(
-            "softmax-fisher", "score", theta=theta))
+        assert all(
+            np.abs(w.T - scores).max() > 1e-2
+            for w in mistakes("softmax-fisher", "score", theta=theta)
+        )
 
     def test_score_is_what_autograd_differentiates(self, n):
         s = CLAIMS["softmax-fisher"].statement("score")

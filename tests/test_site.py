@@ -72,9 +72,7 @@ CLAIM = dv.Claim("wrong", "Wrong", "here", (), (), (dv.Statement.chain(
 """
 
 
-def test_a_refuted_claim_stops_the_build_and_shows_as_refuted(
-    hooks, tmp_path, monkeypatch, caplog
-):
+def test_a_refuted_claim_stops_the_build_and_shows_as_refuted(hooks, tmp_path, monkeypatch, caplog):
     main, mathml, theory = hooks
     from npgcheck.derivation import prove
     from npgcheck.derivation.latex import latex

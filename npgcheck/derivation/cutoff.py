@@ -73,9 +73,7 @@ class Count:
 
     @staticmethod
     def constant(value: Fraction) -> Count:
-        return Count(
-            ("c", value), positive=value > 0, unit=value > 0, number=value
-        )
+        return Count(("c", value), positive=value > 0, unit=value > 0, number=value)
 
     def is_zero_element(self) -> bool:
         return self.number == 0
@@ -200,9 +198,7 @@ class CountingRing:
         # the label is renamed by the height of its sum: α-equivalent sums get equal keys
         height = body.height + 1
         key = ("Σ", height, _rename(body.key, label, ("#", height)))
-        return Count(
-            key, body.r + 1, body.den, body.labels - {label}, body.positive, height=height
-        )
+        return Count(key, body.r + 1, body.den, body.labels - {label}, body.positive, height=height)
 
     def mean(self, body: Callable[[], Jet]) -> Jet:
         return Jet([self._averaged(entry) for entry in body().entries])
@@ -245,9 +241,7 @@ class CountingRing:
         return LogLinear(zero, logs)
 
     def log_pi(self) -> LogLinear:
-        return LogLinear(
-            Count.constant(Fraction(0)), {"log pi": Count.constant(Fraction(1))}
-        )
+        return LogLinear(Count.constant(Fraction(0)), {"log pi": Count.constant(Fraction(1))})
 
 
 def _rename(key: Any, old: Any, new: Any) -> Any:

@@ -126,9 +126,7 @@ class Evaluator:
         if name not in self.setting.families:
             raise DerivationError(f"{name!r} is neither a family nor a definition")
         (index,) = values
-        jet = self._constant(
-            self.ring.member(name, self.setting.families[name], index), at.order
-        )
+        jet = self._constant(self.ring.member(name, self.setting.families[name], index), at.order)
         if at.order and at.family == name:  # θ_k + t δ_{kb}
             jet.entries[1] = LogLinear(self.ring.delta(index, at.index))
         return jet

@@ -110,8 +110,12 @@ class ClaimResult:
             for i, step in enumerate(st.steps, 1)
             for name in step.controls.survivors
         ]
-        out += [f"{st.statement.name}: {m}" for st in self.statements for m, why in st.mistakes
-                if not why]
+        out += [
+            f"{st.statement.name}: {m}"
+            for st in self.statements
+            for m, why in st.mistakes
+            if not why
+        ]
         out += [f"without the assumption: {a.text}" for a, why in self.dropped if not why]
         return tuple(out)
 
@@ -307,9 +311,7 @@ def check_claim(claim: Claim, used: dict[str, Status]) -> ClaimResult:
     for assumption in claim.assumptions:
         if assumption.without is not None:
             s = claim.statement(assumption.breaks)
-            dropped.append(
-                (assumption, counterexample(s.lhs, s.rhs, assumption.without, s.free))
-            )
+            dropped.append((assumption, counterexample(s.lhs, s.rhs, assumption.without, s.free)))
     own = min(r.status for r in results)
     status = min([own, *(used[name] for name in claim.uses)])
     seconds = time.perf_counter() - start

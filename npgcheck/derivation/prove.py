@@ -224,8 +224,11 @@ def _claim_json(r: ClaimResult) -> dict[str, Any]:
         "dropped_assumptions": [
             {"text": a.text, "instead": a.instead, "refuted_at": where} for a, where in r.dropped
         ],
-        "controls": {"planted": r.planted, "refuted": r.planted - len(r.survivors),
-                     "survivors": list(r.survivors)},
+        "controls": {
+            "planted": r.planted,
+            "refuted": r.planted - len(r.survivors),
+            "survivors": list(r.survivors),
+        },
         "seconds": round(r.seconds, 3),
     }
 
@@ -237,13 +240,20 @@ def _step_json(s: StepResult) -> dict[str, Any]:
         "status": s.status.text,
         "evidence": [
             {
-                "method": e.method, "outcome": e.outcome, "complete": e.complete,
-                "bound": e.bound, "cases": e.cases, "note": e.note,
+                "method": e.method,
+                "outcome": e.outcome,
+                "complete": e.complete,
+                "bound": e.bound,
+                "cases": e.cases,
+                "note": e.note,
                 "seconds": round(e.seconds, 4),
             }
             for e in s.evidence
         ],
-        "controls": {"planted": s.controls.planted, "refuted": s.controls.refuted,
-                     "equivalent": s.controls.equivalent,
-                     "survivors": list(s.controls.survivors)},
+        "controls": {
+            "planted": s.controls.planted,
+            "refuted": s.controls.refuted,
+            "equivalent": s.controls.equivalent,
+            "survivors": list(s.controls.survivors),
+        },
     }

@@ -118,8 +118,9 @@ class FunctionRing:
 
     def mean(self, body: Callable[[], Jet]) -> Jet:
         jet = body()
-        if any(entry.logs and self._has_random(c) for entry in jet.entries for c in
-               entry.logs.values()):
+        if any(
+            entry.logs and self._has_random(c) for entry in jet.entries for c in entry.logs.values()
+        ):
             raise OutOfClass("a mean of a logarithm times a random number")
         return Jet([LogLinear(self._mean(entry.pure), entry.logs) for entry in jet.entries])
 

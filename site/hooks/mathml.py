@@ -47,5 +47,6 @@ def render(tex: str, display: bool = False, large: bool = False) -> str:
     name = r"<mi>([A-Za-z]{2,})</mi>(?!</m|<mo[^>]*>&#x00028;|<mrow><mo[^>]*>&#x00028;)"
     out = re.sub(name, rf"<mi>\1</mi>{_THIN}", out)
     # a name after a letter or a closing bracket wants that space on its left as well
-    return re.sub(r"(</mi>|</msub>|</msup>|</mn>|</mfrac>)(<mi>[A-Za-z]{2,}</mi>)",
-                  rf"\1{_THIN}\2", out)
+    return re.sub(
+        r"(</mi>|</msub>|</msup>|</mn>|</mfrac>)(<mi>[A-Za-z]{2,}</mi>)", rf"\1{_THIN}\2", out
+    )

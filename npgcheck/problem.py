@@ -256,7 +256,7 @@ def arrays_of(part: Any, name: str = "") -> Iterator[tuple[str, Array]]:
 
 
 @cache
-def _field_names(kind: type) -> tuple[str, ...]:
+def _field_names(kind: Any) -> tuple[str, ...]:
     """Names of a dataclass's fields: asked for at every guarded call."""
     return tuple(item.name for item in fields(kind))
 

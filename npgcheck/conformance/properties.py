@@ -21,6 +21,7 @@ from npgcheck.conformance.fitting import Record
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.report import CheckResult
 from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.verdicts import expected
 
 Array = np.ndarray
 #: (record, error, budget): one judged instance of a property.
@@ -237,9 +238,12 @@ def _affine(state: Run) -> Iterator[Instance]:
     is not asked of a damped solve.
     """
     fit = state.fit("natural_gradient")
+    if not state.judgeable("natural_gradient"):
+        return
+    choices = _choices(state, "natural_gradient")
     # Anything that measures length in θ itself, as damping and the order of conjugate-gradient
     # iterations do, is not invariant; both are named where they are found.
-    if fit is None or any(fit.choices.get(s) for s in ("damping", "cg_iterations", "cg_stopping")):
+    if any(choices.get(s) for s in ("damping", "cg_iterations", "cg_stopping")):
         return
     explainer = explainer_of("natural_gradient")
     for record in _few(state, "natural_gradient", lambda p: p.family == "softmax"):
@@ -257,15 +261,17 @@ def _affine(state: Run) -> Iterator[Instance]:
             id=f"{problem.id}~affine",
         )
         answer = _ask(state, "natural_gradient", moved, record)
-        judged = explainer.judge(record, fit.choices)
+        judged = explainer.judge(record, choices)
         if answer is None or judged is None:
             continue
         before = _policy_velocity(record, problem, record.value)
         after = _policy_velocity(record, moved, answer)
         size = float(np.abs(before).max())
-        relative = max(judged.budget, judged.error) / max(judged.size, 1e-300)
+        # A direction that is right is held to the accuracy found, a wrong one to round-off.
+        accuracy = judged.budget if fit is None else max(judged.budget, judged.error)
+        relative = accuracy / max(judged.size, 1e-300)
         spread = float(np.linalg.cond(matrix)) ** 2  # F is stretched from both sides
-        budget = TWO_ANSWERS * relative * condition(record, fit.choices) * spread * size
+        budget = TWO_ANSWERS * relative * condition(record, choices) * spread * size
         yield record, float(np.abs(after - before).max()), budget
 
 
@@ -279,21 +285,44 @@ def _policy_velocity(record: Record, problem: Any, x: Array) -> Array:
 
 
 def _duplicated(quantity: str) -> Callable[[Run], Iterator[Instance]]:
-    """On batches whose rows all come several times, judged under the run's own choices."""
+    """On designed batches: the same rows, each twice, are the same distribution."""
 
     def judge(state: Run) -> Iterator[Instance]:
-        fit = state.fit(quantity)
-        if fit is None or fit.choices.get("sampled") != "batch":
+        if "batch" not in state.collector.found[quantity].accessed:
             return
         explainer = explainer_of(quantity)
-        for record in state.judgeable(quantity):
-            if record.reference.problem.batch_kind != "duplicated":
+        choices = _choices(state, quantity)
+        for record in _few(state, quantity, lambda p: p.design is not None):
+            answer = _ask(state, quantity, _with_rows_twice(record), record, *record.probe.args)
+            judged = explainer.judge(record, choices)
+            if answer is None or judged is None:
                 continue
-            judged = explainer.judge(record, fit.choices)
-            if judged is not None:
-                yield record, judged.error, judged.budget
+            size = float(np.abs(record.value).max())
+            # An answer out of scale rounds in its own scale.
+            budget = judged.budget * max(1.0, size / max(judged.size, 1e-300))
+            yield record, float(np.abs(answer - record.value).max()), TWO_ANSWERS * budget
 
     return judge
+
+
+def _with_rows_twice(record: Record) -> Any:
+    """The same problem with every designed row twice, and an id of its own."""
+    problem = record.reference.problem
+    rows = {
+        name: np.concatenate([getattr(problem.design, name)] * 2)
+        for name in ("states", "choices", "next_states")
+    }
+    design = replace(problem.design, **rows)
+    return replace(problem, design=design, id=f"{problem.id}*rows")
+
+
+def _choices(state: Run, quantity: str) -> dict[str, Any]:
+    """What the quantity is judged under: its explanation, or the nearest to one."""
+    fit = state.fit(quantity)
+    if fit is not None:
+        return fit.choices
+    alone = state.explanations[quantity].fitting
+    return alone[0].choices if alone else expected(state, quantity, state.judgeable(quantity))
 
 
 _CHECKS: dict[str, Callable[[Run], Iterator[Instance]]] = {

@@ -230,3 +230,86 @@ class LastActionForgotten:
                 phi = np.kron(x, np.eye(pi.shape[1])[a] - pi[s])
                 F += mu[s] / mu.sum() * pi[s, a] * np.outer(phi, phi)
         return F
+
+
+@wrong(
+    "exploration-mixed-in",
+    stage=SCORE,
+    refutes="log_prob kl policy_gradient",
+    spares="value",
+)
+class ExplorationMixedIn(ExactSoftmax):
+    """Probabilities and log-probabilities of (1 − ε)π + ε/A with ε = 1e-3, scores of π."""
+
+    def mixed(self, problem: Any, theta: Array) -> Array:
+        pi = self.pi(problem, theta)
+        return np.asarray(0.999 * pi + 0.001 / pi.shape[1])
+
+    def log_prob(self, problem: Any, state: int, action: int) -> float:
+        return float(np.log(self.mixed(problem, problem.theta)[state, action]))
+
+    def kl(self, problem: Any, theta: Array) -> float:
+        old, new = self.mixed(problem, problem.theta), self.mixed(problem, theta)
+        return float(self.kl_weights(problem) @ (old * np.log(old / new)).sum(axis=1))
+
+    def policy_gradient(self, problem: Any) -> Array:
+        joint = self.state_distribution(problem)[:, None] * self.mixed(problem, problem.theta)
+        phi, scale = self.scores(problem), self.gradient_scale(problem)
+        return scale * np.einsum("sa,sad->d", joint * self.advantage(problem), phi)
+
+
+class _Sweeps(ExactSoftmax):
+    """V by sweeps that stop at a tolerance."""
+
+    tolerance = 1e-3
+
+    def value(self, problem: Any) -> Array:
+        P, r, V = self.chain(problem), self.mean_reward(problem), np.zeros(problem.num_states)
+        for _ in range(100_000):
+            new = r + problem.mdp.discount * (P @ V)
+            if np.abs(new - V).max() < self.tolerance:
+                return np.asarray(new)
+            V = new
+        return V
+
+
+@wrong(
+    "evaluation-stopped-at-1e-3",
+    stage=RETURNS,
+    kind="approximation",
+    outcome="either",
+    refutes="value policy_gradient",
+    spares="state_distribution fisher",
+)
+class StoppedAtThousandth(_Sweeps):
+    """Policy evaluation stops once no value moves by more than 1e-3."""
+
+
+@wrong(
+    "evaluation-stopped-at-1e-7",
+    stage=RETURNS,
+    kind="approximation",
+    outcome="either",
+    refutes="value",
+    spares="state_distribution fisher",
+)
+class StoppedAtTenMillionth(_Sweeps):
+    """Policy evaluation stops once no value moves by more than 1e-7."""
+
+    tolerance = 1e-7
+
+
+@wrong(
+    "fisher-a-millionth-off",
+    stage="Fisher definition",
+    outcome="either",
+    refutes="fisher",
+    spares="policy_gradient",
+)
+class MillionthOff(ExactSoftmax):
+    """A value head's Gauss–Newton matrix leaks into F with a weight of 1e-6."""
+
+    def fisher(self, problem: Any) -> Array:
+        X, A = problem.observations, problem.num_actions
+        head = (X.T * self.state_distribution(problem)) @ X
+        return super().fisher(problem) + 1e-6 * np.kron(head, np.ones((A, A)))

@@ -251,7 +251,8 @@ def arrays_of(part: Any, name: str = "") -> Iterator[tuple[str, Array]]:
     elif isinstance(part, MDP | QuadraticMDP | Batch | Episode):
         # Read past any record of access that a subject's copy keeps.
         values = object.__getattribute__(part, "__dict__")
-        for item in _field_names(type(part)):
+        kind: Any = type(part)
+        for item in _field_names(kind):
             yield from arrays_of(values[item], f"{name}.{item}" if name else item)
 
 

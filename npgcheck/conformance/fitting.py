@@ -24,6 +24,9 @@ Array = np.ndarray
 #: An answer that is not exact may still be right to single precision: its error is that of a
 #: computation with this unit round-off.
 SINGLE = UNIT_ROUNDOFF["float32"]
+#: Single precision holds seven digits, and conditioning leaves five of them on most problems. A
+#: mistake of a few parts in ten thousand may hide in a budget of the worst case, never in these.
+SINGLE_DIGITS = 5.0
 #: Candidates are screened on this many records before all of them are looked at.
 SCREEN = 10
 #: … and given up when so many of these are wrong by more than single precision explains.
@@ -163,7 +166,13 @@ class Fit:
         """
         if "cg_iterations" in self.choices or "cg_stopping" in self.choices:
             return not self.refuted
-        return self.accuracy <= limit
+        return self.accuracy <= limit and (not self.refuted or self.typical >= SINGLE_DIGITS)
+
+    @property
+    def typical(self) -> float:
+        """The median of the digits that agree: budgets are worst cases, most answers are not."""
+        digits = [j.digits for j in self.judged if j is not None and j.size > 0]
+        return float(np.median(digits)) if digits else 0.0
 
     @property
     def accuracy(self) -> float:

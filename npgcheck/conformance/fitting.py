@@ -27,6 +27,20 @@ SINGLE = UNIT_ROUNDOFF["float32"]
 #: Single precision holds seven digits, and conditioning leaves five of them on most problems. A
 #: mistake of a few parts in ten thousand may hide in a budget of the worst case, never in these.
 SINGLE_DIGITS = 5.0
+#: Made of probabilities and densities alone: however the policy's derivatives were found, these
+#: are as exact as its outputs.
+WITHOUT_DERIVATIVES = frozenset(
+    {
+        "log_prob",
+        "value",
+        "q_value",
+        "advantage",
+        "state_distribution",
+        "objective",
+        "surrogate",
+        "kl",
+    }
+)
 #: Candidates are screened on this many records before all of them are looked at.
 SCREEN = 10
 #: … and given up when so many of these are wrong by more than single precision explains.
@@ -56,7 +70,9 @@ class Record:
 
     @property
     def roundoff(self) -> float:
-        """u of the dtype that was returned, plus the reference's own measured error."""
+        """u of the dtype that was returned, plus the error of the reference's own derivatives."""
+        if self.probe.quantity in WITHOUT_DERIVATIVES:
+            return self.unit
         return self.reference.scales.roundoff(self.answer.dtype)
 
 

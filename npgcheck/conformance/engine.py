@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import npgcheck
-from npgcheck.conformance import check_ids, edges, properties, verdicts
+from npgcheck.conformance import check_ids, edges, limits, naming, properties, verdicts
 from npgcheck.conformance.collect import Collector, explainer_of, fitted_records
 from npgcheck.conformance.contract import QUANTITIES, in_order
 from npgcheck.conformance.counterexample import smallest
@@ -194,20 +194,20 @@ def _report(
         passed=True,
         target=state.subject.name,
         results=tuple(results),
-        conventions=verdicts.conventions_found(state),
+        conventions=naming.conventions_found(state),
         counts=count(results, problems=len(state.problems)),
-        not_visible=verdicts.not_visible(state),
+        not_visible=limits.not_visible(state),
         seed=state.seed,
         version=npgcheck.__version__,
         seconds=seconds,
         families=state.families,
         checks=checks,
-        detection_floor=verdicts.detection_floor(state),
-        declare=verdicts.declare_line(results, state),
+        detection_floor=limits.detection_floor(state),
+        declare=naming.declare_line(results, state),
         known_failures={i: why for i, why in known.items() if ran.get(i) == "fail"},
         stale=stale,
         controls=planted,
         notes=tuple(state.subject.notes),
-        command=verdicts.command(state),
+        command=limits.command(state),
     )
     return replace(report, passed=exit_code(report) == 0)

@@ -15,9 +15,9 @@ import numpy as np
 
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.fitting import Fit, Record, explain
+from npgcheck.conformance.naming import diagnose
 from npgcheck.conformance.report import Control
 from npgcheck.conformance.run_state import Run
-from npgcheck.conformance.verdicts import diagnose
 
 Array = np.ndarray
 #: So many answers are altered; a mistake that these do not show would be a subtle one.

@@ -11,11 +11,11 @@ from npgcheck.conformance.answer import Answer, WrongAnswerError, receive
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.fitting import Fit, Record, explain
+from npgcheck.conformance.naming import diagnose
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.pure_problems import PureProblem
 from npgcheck.conformance.reference import Reference
 from npgcheck.conformance.report import Diagnosis
-from npgcheck.conformance.verdicts import diagnose
 from npgcheck.conventions import Conventions
 from npgcheck.errors import UsageError, nearest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import numpy as np
 from npgcheck.conformance.check_ids import NUMBERED, check_id
 from npgcheck.conformance.choices import choice, cost
 from npgcheck.conformance.collect import explainer_of
-from npgcheck.conformance.contract import QUANTITIES, in_order
+from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, same_number, score
-from npgcheck.conformance.reconcile import SOLVES, contradicts
+from npgcheck.conformance.naming import KEYWORD, diagnose, is_declared
+from npgcheck.conformance.reconcile import contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
 from npgcheck.tolerance import UNIT_ROUNDOFF
@@ -171,7 +172,7 @@ def _nothing_judged(state: Run, quantity: str) -> CheckResult:
 def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -> CheckResult:
     """Within the budget under the run's conventions: a pass, or a deviation by name."""
     diagnosis = diagnose(fit.choices)
-    open_ = [d for d in diagnosis if not _declared(d, state.declared)]
+    open_ = [d for d in diagnosis if not is_declared(d, state.declared)]
     serious = [d for d in open_ if d.kind in ("convention", "approximation")]
     bugs = [d for d in diagnosis if d.kind == "bug"]
     if bugs:
@@ -277,7 +278,7 @@ def _broken(state: Run, quantity: str, choices: dict[str, Any]) -> list[tuple[st
     """The declared conventions that these choices contradict."""
     held = explainer_of(quantity).pinned(state.declared)
     numbers = {s for s, v in held.items() if not same_number(float(choices.get(s, 0)), float(v))}
-    keywords = {_KEYWORD[stage] for stage in numbers}
+    keywords = {KEYWORD[stage] for stage in numbers}
     if numbers & {"damping", "damping_in_fisher"}:
         keywords.add("damping_in")
     return [
@@ -366,182 +367,3 @@ def first_refutation(records: Sequence[Record], fit: Fit) -> tuple[Record, Judge
     """The smallest refuted record, by the size of its problem; the largest error among equals."""
     refuted = [(records[i], j) for i in fit.refuted if (j := fit.judged[i]) is not None]
     return min(refuted, key=lambda rj: (rj[0].answer.value.size, -rj[1].ratio), default=None)  # type: ignore[union-attr]
-
-
-# ---- naming -----------------------------------------------------------------------------------
-
-
-def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
-    """The choices that are not what the contract asks for, as diagnoses."""
-    found = []
-    for stage, value in choices.items():
-        if stage.startswith("_") or (not isinstance(value, str) and not value):
-            continue
-        entry = choice(stage, value)
-        if entry.default:
-            continue
-        number = None if isinstance(value, str) else float(value)
-        found.append(Diagnosis(stage, entry.name, entry.kind, number, _note(entry.name, number)))  # type: ignore[arg-type]
-    return tuple(found)
-
-
-def _note(name: str, number: float | None) -> str:
-    notes = {
-        "damping": f"damping λ = {number:.6g}" if number else "",
-        "damped-fisher": f"damping λ = {number:.6g} inside the matrix" if number else "",
-        "truncated-cg": f"conjugate gradient stopped after {number:.0f} iterations"
-        if number
-        else "",
-        "cg-stopped-at-a-tolerance": "conjugate gradient stopped early, at a tolerance",
-        "random-start": "the solver starts at a random vector",
-        "absolute-tolerance": "the solver stops at an absolute residual, so small gradients are "
-        "not solved",
-        "limited-accuracy": "right, but not to round-off: as in single precision, or after an "
-        "iteration stopped at a tolerance",
-        "missing-gamma-t": "states weighted without γᵗ",
-        "per-trajectory-mean": "every trajectory weighs the same, whatever its length",
-        "empirical-fisher": "Fisher matrix from the batch's own actions",
-        "normalised-advantages": "advantages normalised over the batch",
-        "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
-        "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
-        "score-missing-minus-pi": "score: the −π term is missing",
-        "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
-        "their sum",
-        "damped-length": "step length from the damped xᵀ(F+λI)x",
-    }
-    return notes.get(name, name.replace("-", " "))
-
-
-_KEYWORD = {
-    "damping": "damping",
-    "damping_in_fisher": "damping",
-    "cg_iterations": "cg_iterations",
-    "cg_stopping": "solver_rtol",
-    "solver_rtol": "solver_rtol",
-    "weighting": "weighting",
-    "fisher": "fisher",
-    "advantage": "advantage",
-    "step_length": "step_length",
-}
-
-
-def _declared(diagnosis: Diagnosis, declared: dict[str, Any]) -> bool:
-    if diagnosis.choice == "absolute-tolerance":
-        return False
-    if diagnosis.stage == "damping_in_fisher":
-        return declared.get("damping_in") == "fisher"
-    return declared.get(_KEYWORD.get(diagnosis.stage, diagnosis.stage)) is not None
-
-
-def declare_line(results: Iterable[CheckResult], state: Run) -> str:
-    """The line that declares everything that deviates, together with what is declared already."""
-    named: dict[str, Any] = {}
-    for result in results:
-        if result.status != "deviates":
-            continue
-        for d in result.diagnosis:
-            if d.kind not in ("convention", "approximation") or d.stage not in _KEYWORD:
-                continue
-            if d.choice == "absolute-tolerance":
-                continue  # an absolute residual is no relative accuracy that could be declared
-            keyword = _KEYWORD[d.stage]
-            if d.stage == "damping_in_fisher":
-                named["damping_in"] = "fisher"
-            if keyword == "cg_iterations" and d.value is not None:
-                named[keyword] = int(d.value)
-            elif keyword == "solver_rtol":
-                # One more digit of slack: the estimate is the worst that was seen, not a bound.
-                seen = (d.value or 1e-4) * 10.0
-                rounded = float(f"{10.0 ** math.ceil(math.log10(seen)):.0e}")
-                named[keyword] = min(1e-3, max(named.get(keyword, 0.0), rounded))
-            elif d.value is not None:
-                named[keyword] = d.value
-            else:
-                named[keyword] = next(
-                    c for c in _values_of(d.stage) if choice(d.stage, c).name == d.choice
-                )
-    if not named:
-        return ""
-    named = {**state.declared, **named}
-    inside = ", ".join(f"{k}={v!r}" for k, v in named.items())
-    return f"conventions = npgcheck.Conventions({inside})"
-
-
-def _values_of(stage: str) -> list[str]:
-    from npgcheck.conformance.choices import CHOICES
-
-    return [value for s, value in CHOICES if s == stage]
-
-
-def conventions_found(state: Run) -> dict[str, Any]:
-    """What was declared or inferred: name → value."""
-    found: dict[str, Any] = {}
-    for fit in state.chosen.values():
-        if fit is None or any(d.kind == "bug" for d in diagnose(fit.choices)):
-            continue
-        for stage, value in fit.choices.items():
-            if stage.startswith("_") or stage in ("kl_model", "cg_stopping"):
-                continue
-            if stage == "weighting" and fit.choices.get("sampled") == "batch":
-                continue
-            known = found.get(stage)
-            if known is None or (isinstance(value, float) and value > (known or 0.0)):
-                found[stage] = value
-            elif stage == "sampled" and value not in str(known).split("+"):
-                found[stage] = f"{known}+{value}"
-    return {**found, **state.declared}
-
-
-# ---- what was not seen ------------------------------------------------------------------------
-
-
-def not_visible(state: Run) -> tuple[str, ...]:
-    """What the given functions cannot show."""
-    missing = []
-    defined = set(state.subject.functions)
-    accessed = set().union(*(c.accessed for c in state.collector.found.values()), set())
-    if "batch" not in accessed:
-        missing.append("batches")
-    if "episodes" not in accessed:
-        missing.append("trajectories")
-    if "gaussian" not in state.families:
-        missing.append("Gaussian policies")
-    if set(state.families) == {"tabular"}:
-        missing.append("state weights (a tabular direction is blind to them)")
-    if not defined & {"fisher", "fisher_vector_product"} and defined & set(SOLVES):
-        missing.append("the scale of F apart from that of x")
-    floor = detection_floor(state)
-    if floor:
-        missing.append(f"damping below {floor:.0e}")
-    return tuple(missing)
-
-
-def detection_floor(state: Run) -> float:
-    """The smallest λ that some judged answer would have betrayed; 0 when no solve was judged."""
-    floors = []
-    for quantity in ("natural_gradient", "update", "trust_region_proposal", "train"):
-        fit = state.fit(quantity)
-        if fit is None or fit.choices.get("damping"):
-            continue
-        explainer = explainer_of(quantity)
-        for record, judged in zip(state.judgeable(quantity), fit.judged, strict=False):
-            x, _ = explainer.solution(record)
-            size = float(np.linalg.norm(x))
-            if judged is not None and size > 0 and math.isfinite(fit.worst):
-                floors.append(judged.budget * min(max(fit.worst, 1.0), 1e12) / size)
-        if floors:
-            return min(floors)
-    return 0.0
-
-
-def command(state: Run) -> str:
-    """What repeats this run: a command, or a call for an object that no command can load."""
-    wanted = in_order(state.records)
-    if not state.subject.target:
-        only = "" if wanted == state.subject.quantities else f", only={list(wanted)}"
-        return f"npgcheck.verify({state.subject.name}{only}, seed={state.seed})"
-    parts = ["npgcheck verify", state.subject.target]
-    if wanted != state.subject.quantities:
-        parts += [f"--only {name}" for name in wanted]
-    parts.append(f"--seed {state.seed}")
-    return " ".join(parts)

@@ -88,3 +88,19 @@ def elementwise(value: Array, exact: Array, budget: float) -> Judged:
     if np.isnan(value).any():
         error = float("inf")
     return Judged(error, budget, float(np.max(np.abs(exact), initial=0.0)), exact)
+
+
+class NothingToEstimate:
+    """An explainer whose candidates carry no number: none to estimate, none to pin."""
+
+    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        """The candidate as it stands."""
+        return [choices]
+
+    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
+        """No costlier variant."""
+        return []
+
+    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
+        """No number that a declaration could fix."""
+        return {}

@@ -9,6 +9,7 @@ import numpy as np
 
 from npgcheck import tolerance
 from npgcheck.conformance.explainers.common import (
+    NothingToEstimate,
     elementwise,
     factors,
     held_damping,
@@ -55,7 +56,7 @@ def _with_uncentred(records: Sequence[Record], sampled: Sequence[str]) -> Iterab
             yield {**choices, "score": "uncentred"}
 
 
-class FisherMatrix:
+class FisherMatrix(NothingToEstimate):
     """F = Σ w E[φφᵀ], (D, D)."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
@@ -73,9 +74,6 @@ class FisherMatrix:
             bottom += weight * len(scaled[0])
         return with_lambda(choices, "damping_in_fisher", top / bottom if bottom else 0.0)
 
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
     def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
         return held_damping(declared, "damping_in_fisher", ("fisher",))
 
@@ -89,7 +87,7 @@ class FisherMatrix:
         return elementwise(record.value, exact, budget)
 
 
-class FisherProduct:
+class FisherProduct(NothingToEstimate):
     """F v, or (F + λI) v."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
@@ -107,9 +105,6 @@ class FisherProduct:
             top += weight * float(vector @ (record.value - scaled[0] @ vector))
             bottom += weight * float(vector @ vector)
         return with_lambda(choices, "damping", top / bottom if bottom else 0.0)
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
 
     def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
         return held_damping(declared, "damping", ("product", "fisher"))
@@ -131,7 +126,7 @@ class FisherProduct:
         )
 
 
-class KLDivergence:
+class KLDivergence(NothingToEstimate):
     """Σ w KL in nats, in either direction, or its quadratic model."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
@@ -149,15 +144,6 @@ class KLDivergence:
                 yield from scale_variants(
                     {**measure, "fisher_scale": scale, "kl_model": "quadratic"}
                 )
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         numbers = factors(record, choices, choices["fisher_scale"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from npgcheck import tolerance
 from npgcheck.conformance.explainers.common import (
+    NothingToEstimate,
     elementwise,
     factors,
     measures,
@@ -68,7 +69,7 @@ def measured_gradient(record: Record, choices: dict[str, Any]) -> np.ndarray | N
     return record.reference.gradient(*where, critic)
 
 
-class PolicyGradient:
+class PolicyGradient(NothingToEstimate):
     """g = Σ w φ A."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
@@ -85,15 +86,6 @@ class PolicyGradient:
                         }
                     )
 
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
-
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         scaled = scaled_gradient(record, choices)
         if scaled is None:
@@ -104,7 +96,7 @@ class PolicyGradient:
         return elementwise(record.value, exact, scale * budget)
 
 
-class Surrogate:
+class Surrogate(NothingToEstimate):
     """L(θ′) − L(θ): an additive constant is free, and so is every baseline."""
 
     def __init__(self) -> None:
@@ -115,15 +107,6 @@ class Surrogate:
             if record.probe.label == "θ itself":
                 self._anchors[_key(record)] = float(record.value)
         return gradient_candidates(sampled)
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         if record.probe.label == "θ itself" or _key(record) not in self._anchors:

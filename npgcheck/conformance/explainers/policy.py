@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 
 from npgcheck import tolerance
-from npgcheck.conformance.explainers.common import elementwise
+from npgcheck.conformance.explainers.common import NothingToEstimate, elementwise
 from npgcheck.conformance.fitting import Judged, Record
 
 
-class _Pointwise:
+class _Pointwise(NothingToEstimate):
     """Asked at one state and one action."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
         return [{}]
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def _row(self, record: Record) -> tuple[Any, Any, Any, Any]:
         state, action = record.probe.args

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck import tolerance
-from npgcheck.conformance.explainers.common import elementwise
+from npgcheck.conformance.explainers.common import NothingToEstimate, elementwise
 from npgcheck.conformance.fitting import Judged, Record
 
 Array = np.ndarray
@@ -28,7 +28,7 @@ MOVED = 20.0
 SMALL = 1e-6
 
 
-class ConjugateGradient:
+class ConjugateGradient(NothingToEstimate):
     """x_k: minimises the M-norm of the error over K_k(M, b), from x₀ = 0."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
@@ -38,15 +38,6 @@ class ConjugateGradient:
             {"cg_stopping": "absolute"},
             {"cg_start": "random", "cg_stopping": "absolute"},
         ]
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         matrix, vector, iterations = record.probe.args
@@ -103,20 +94,11 @@ def _iterates(matrix: Array, vector: Array, iterations: int) -> list[Array]:
     return found
 
 
-class AdvantageEstimate:
+class AdvantageEstimate(NothingToEstimate):
     """Â_t = Σ_l (γλ)^l δ_{t+l} within the episode (Schulman et al. 2016, eq. 16)."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
         return [{}, {"advantage": "normalised"}]
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         rewards, values, after, terminated, truncated, discount, lam = record.probe.args

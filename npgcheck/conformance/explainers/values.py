@@ -6,26 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from npgcheck import tolerance
-from npgcheck.conformance.explainers.common import elementwise, measures
+from npgcheck.conformance.explainers.common import NothingToEstimate, elementwise, measures
 from npgcheck.conformance.fitting import Judged, Record
 
 
-class _ValueLike:
+class _ValueLike(NothingToEstimate):
     """A function of the MDP and the policy that admits no choice."""
 
     field = ""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
         return [{}]
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         exact = getattr(record.reference.evaluation, self.field)
@@ -57,22 +48,13 @@ class Objective(_ValueLike):
     field = "objective"
 
 
-class StateDistribution:
+class StateDistribution(NothingToEstimate):
     """d = (1−γ) ρᵀ(I − γP_π)⁻¹, or one of its named variants."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
         for measure in measures(sampled):
             for occupancy in ("normalised", "unnormalised"):
                 yield {**measure, "occupancy": occupancy}
-
-    def estimate(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return [choices]
-
-    def fallback(self, records: Sequence[Record], choices: dict[str, Any]) -> list[dict]:
-        return []
-
-    def pinned(self, declared: dict[str, Any]) -> dict[str, Any]:
-        return {}
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         reference = record.reference

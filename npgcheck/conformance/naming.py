@@ -52,6 +52,7 @@ def _note(name: str, number: float | None) -> str:
     return notes.get(name, name.replace("-", " "))
 
 
+#: Stage -> the field of Conventions that declares its choices.
 KEYWORD = {
     "damping": "damping",
     "damping_in_fisher": "damping",

@@ -265,7 +265,7 @@ class _Sweeps(ExactSoftmax):
 
     def value(self, problem: Any) -> Array:
         P, r, V = self.chain(problem), self.mean_reward(problem), np.zeros(problem.num_states)
-        for _ in range(100_000):
+        for _ in range(20_000):
             new = r + problem.mdp.discount * (P @ V)
             if np.abs(new - V).max() < self.tolerance:
                 return np.asarray(new)

@@ -137,7 +137,7 @@ def test_text_fits_its_width_and_has_no_control_characters():
 
 
 def test_a_passing_report_is_short():
-    text = to_text(report(result("NPG-F-001", "fisher", "pass"), not_visible=()))
+    text = to_text(report(result("NPG-F-001", "fisher", "pass"), not_visible=()), width=100)
     assert len(text.splitlines()) == 6
     assert "Reproduce" not in text
 

@@ -104,9 +104,13 @@ class _Page:
             return
         if summary.value is not None:
             yield from self._value(summary.value)
-        for finding in summary.findings[:_SHOWN]:
+        # What a lower quantity explains was said in the headline already.
+        findings = [
+            f for f in summary.findings if not summary.explained_by or f.explained_by is None
+        ]
+        for finding in findings[:_SHOWN]:
             yield from self._finding(finding, only=self._is_headline(summary, finding))
-        if (hidden := len(summary.findings) - _SHOWN) > 0:
+        if (hidden := len(findings) - _SHOWN) > 0:
             yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
         if summary.status == "deviates" and self.report.declare and not self.declared:
             self.declared = True

@@ -48,8 +48,9 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
         for position, problem in enumerate(problem_sets.edge_cases(family)):
             collected = Collected()
             state.collector._one_problem(quantity, problem, position, collected, repeat=False)
+            refused += [f"{problem.name}: {reason}" for reason in collected.unsupported]
             for _probe, fault in collected.faults:
-                if fault.kind in ("raised", "unsupported"):
+                if fault.kind == "raised":
                     refused.append(f"{problem.name}: {fault.message}")
                 elif fault.kind != "mutated_problem":
                     broken.append((problem, fault.kind, fault.message))

@@ -144,9 +144,10 @@ ROUTES = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("quantity", ROUTES)
-def test_rounding_to_single_precision_on_return_is_right(quantity):
-    assert best(quantity, ROUTES[quantity], dtype="float32") == {}
+def test_rounding_on_return_is_right(quantity, dtype):
+    assert best(quantity, ROUTES[quantity], dtype=dtype) == {}
 
 
 @pytest.mark.parametrize("quantity", [q for q in ROUTES if q != "natural_gradient"])

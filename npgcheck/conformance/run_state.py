@@ -29,7 +29,6 @@ class Run:
     declared: dict[str, Any]
     allowed: frozenset[str]
     single: bool = False
-    examples: int = 0
     records: dict[str, list[Record]] = field(default_factory=dict)
     explanations: dict[str, Explanations] = field(default_factory=dict)
     undeclared: dict[str, list[Fit]] = field(default_factory=dict)

@@ -396,20 +396,21 @@ class TrustRegionStep(TrustRegionProposal):
         """KL ≤ δ and the surrogate gains, ties decided by ``slack``.
 
         The direction of KL is free: with positive slack one that allows the step is enough, with
-        negative slack both must.
+        negative slack both must. A gain below the rounding of the surrogate is a tie.
         """
         reference, delta = record.reference, float(record.probe.args[0])
         other = reference.theta + displacement
         where = (choices["sampled"], choices["weighting"])
-        critic = choices["advantage"] if choices["sampled"] != "mdp" else "advantage"
+        critic = choices["advantage"]
         if critic in ("expected", "unbiased"):
             critic = "advantage"
         gain = reference.surrogate_gain(*where, critic, other)
+        noise = tolerance.surrogate(reference.scales, record.roundoff, 1.0)
         fisher = scaled_fisher(record, choices)
         scale = 1.0 if fisher is None else fisher[1]  # KL is scaled as its Hessian is
         both = [reference.kl(*where, other, direction) for direction in ("forward", "reverse")]
         divergence = scale * (min(both) if slack > 0 else max(both))
-        return divergence <= delta * (1.0 + slack) and gain > -slack * abs(gain)
+        return divergence <= delta * (1.0 + slack) and gain > (-noise if slack > 0 else noise)
 
 
 def _worse(a: Judged, b: Judged) -> Judged:

@@ -117,6 +117,13 @@ def test_a_converged_conjugate_gradient_is_simply_right():
     assert best("natural_gradient", answer) == {}
 
 
+def test_an_iterate_that_strays_by_parts_in_a_hundred_is_none():
+    """Not in single precision either, whose rounding amplified would allow anything."""
+    answer = lambda r: 1.03 * conjugate_gradient(fisher(r), gradient(r), 3)  # noqa: E731
+    assert best("natural_gradient", answer) is None
+    assert best("natural_gradient", answer, dtype="float32") is None
+
+
 def test_steepest_descent_is_no_conjugate_gradient():
     """Three steps in the right Krylov space that minimise nothing over it."""
 
@@ -370,6 +377,17 @@ def test_an_accepted_step_is_right_whatever_the_shrinking(shrink):
 def test_a_needlessly_short_step_is_refuted():
     assert best("trust_region_step", searched(0.5, extra=1)) is None
     assert best("trust_region_step", searched(0.5, start=0.25)) is None
+
+
+def test_one_reduction_too_many_is_refuted_where_the_proposal_was_too_long():
+    """Halved once more than needed: the double of the answer was acceptable."""
+
+    def step(r, delta):
+        whole = proposal(r, delta)
+        extra = 0 if acceptable(r, delta, whole) else 1
+        return searched(0.5, extra=extra)(r, delta)
+
+    assert best("trust_region_step", step) is None
 
 
 def test_a_step_beyond_the_proposal_is_refuted():

@@ -21,6 +21,7 @@ from npgcheck.conformance.fitting import Record
 from npgcheck.conformance.guard import Answer
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.reference import Reference
+from npgcheck.conformance.run_state import well_conditioned
 
 CHAINS = ("lu", "inverse", "sweeps", "least squares")
 CRITICS = ("advantage", "q")
@@ -285,3 +286,12 @@ def test_the_reference_s_own_error_is_added():
     s = tolerance.Scales(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, derivative=1e-9)
     assert s.roundoff("float64") == pytest.approx(1e-9, rel=1e-6)
     assert s.roundoff("float32") == pytest.approx(2.0**-24 + 1e-9)
+
+
+def test_worse_conditioned_solves_are_left_out_of_the_verdict():
+    """Beyond the calibrated range a right x and a wrong one look alike."""
+    for powers, kept in ((2, True), (9, False)):
+        problem = stretched(problem_sets.designed("softmax")[0], powers)
+        probe = Probe("natural_gradient", problem, (), problem.theta.shape)
+        record = Record(probe, Answer(problem.theta), Reference(problem))
+        assert well_conditioned(record, ("mdp",)) is kept

@@ -14,7 +14,16 @@ from npgcheck.errors import UsageError, nearest
 WEIGHTINGS = ("discounted", "undiscounted", "per_trajectory")
 SCALES = ("normalised", "unnormalised")
 GRADIENT_FACTORS = ("1/(1-gamma)", "1")
-ADVANTAGES = ("advantage", "q", "centred", "td", "q_td", "normalised", "unbiased")
+ADVANTAGES = (
+    "advantage",
+    "q",
+    "centred",
+    "td",
+    "q_td",
+    "normalised",
+    "normalised_sample",
+    "unbiased",
+)
 FISHERS = ("true", "empirical")
 DAMPED = ("product", "solve", "fisher")
 KL_DIRECTIONS = ("forward", "reverse")
@@ -55,7 +64,8 @@ class Conventions:
             (1−γ)∇J = E_d[φA].
         advantage: what a sampled gradient multiplies the score with: the rows' ``"advantage"``,
             ``"q"`` (no baseline), ``"centred"`` (minus the batch mean), one-step residuals
-            ``"td"`` or targets ``"q_td"``, advantages ``"normalised"`` over the batch, or an
+            ``"td"`` or targets ``"q_td"``, advantages ``"normalised"`` over the batch
+            (``"normalised_sample"``: with the standard deviation that divides by N − 1), or an
             ``"unbiased"`` estimate of another kind, judged on exact batches alone.
         fisher: ``"true"`` (expectation over actions) or ``"empirical"`` (the batch's actions).
         fisher_scale: ``"normalised"`` (an expectation) or ``"unnormalised"`` (times 1/(1−γ)).

@@ -67,6 +67,7 @@ PLANTED = {
     ("advantage", "td"): critic("td"),
     ("advantage", "q_td"): critic("q_td"),
     ("advantage", "normalised"): critic("normalised"),
+    ("advantage", "normalised_sample"): critic("normalised_sample"),
     ("advantage", "unbiased"): ("policy_gradient", unbiased, "batch"),
     ("occupancy", "normalised"): (
         "state_distribution",

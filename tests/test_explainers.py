@@ -436,5 +436,5 @@ def test_a_gain_below_the_rounding_of_the_surrogate_is_a_tie(fraction):
     record = replace(record, reference=reference, answer=answer)
     explainer = explainer_of("trust_region_step")
     choices = next(iter(explainer.candidates([record], ("mdp",))))
-    assert explainer._acceptable(record, choices, fraction * whole, explainer.TIE)
-    assert not explainer._acceptable(record, choices, whole, -explainer.TIE)
+    assert not explainer._objection(record, choices, fraction * whole, explainer.TIE)
+    assert explainer._objection(record, choices, whole, -explainer.TIE)

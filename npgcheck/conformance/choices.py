@@ -264,6 +264,15 @@ _TABLE = (
     ),
     Choice(
         "advantage",
+        "normalised_sample",
+        "normalised-advantages-sample-std",
+        "convention",
+        "(A − mean A)/std A over the batch, the standard deviation dividing by N − 1",
+        "rescales g and x, by √((N−1)/N) more than the other standard deviation",
+        "declare Conventions(advantage='normalised_sample')",
+    ),
+    Choice(
+        "advantage",
         "unbiased",
         "unbiased-estimator",
         "approximation",

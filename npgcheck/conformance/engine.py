@@ -22,7 +22,7 @@ from npgcheck.conformance.guard import Caller
 from npgcheck.conformance.layers import explain_by_lower
 from npgcheck.conformance.own import PolicyIgnoresTheta
 from npgcheck.conformance.problems import problems_for, pure_problems
-from npgcheck.conformance.reconcile import reconcile
+from npgcheck.conformance.reconcile import EXEMPT, SHARED, contradicts, reconcile
 from npgcheck.conformance.report import CheckResult, Control, Report, count, exit_code
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.subject import Subject
@@ -90,6 +90,8 @@ def run(
     for quantity in wanted:  # explain
         state.explanations[quantity] = _explain(state, quantity)
     state.vector, state.chosen = reconcile({q: e.fitting for q, e in state.explanations.items()})
+    for quantity in wanted:
+        _second_look(state, quantity)
     for quantity in wanted:  # judge
         state.results[quantity] = verdicts.judge(state, quantity)
         state.results[quantity] += properties.check(state, quantity)
@@ -177,6 +179,31 @@ def _explain(state: Run, quantity: str) -> Explanations:
 def _exact(found: Explanations, declared: dict[str, Any]) -> bool:
     """Whether some explanation fits to round-off, or to the accuracy that was declared."""
     return any("solver_rtol" not in f.choices or "solver_rtol" in declared for f in found.fitting)
+
+
+def _second_look(state: Run, quantity: str) -> None:
+    """Tries a quantity again under the conventions that the others share.
+
+    The simplest explanation of its answers alone may not be theirs although theirs explains it as
+    well: where A is a combination of the scores, x is the same for every Fisher matrix.
+    """
+    found = state.explanations[quantity]
+    if state.fit(quantity) is not None or not found.fitting:
+        return
+    shared = {
+        stage: state.vector[stage]
+        for stage in (*SHARED, "step_length")
+        if state.vector.get(stage) and stage not in EXEMPT.get(quantity, ())
+    }
+    again = explain(
+        explainer_of(quantity),
+        state.judgeable(quantity),
+        state.sampled(quantity),
+        {**state.declared, **shared},
+    )
+    fits = [f for f in again.fitting if not contradicts(state.vector, quantity, f.choices)]
+    if fits:
+        state.chosen[quantity] = fits[0]
 
 
 def _report(

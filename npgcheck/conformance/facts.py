@@ -28,6 +28,9 @@ def describe_error(
     judged = [j for j in fit.judged if j is not None]
     if not pairs:
         return "no choice explains the answers"
+    noted = [j.note for _, j in pairs if j.note]
+    if len(noted) > len(pairs) / 2:
+        return f"{noted[0]}, and likewise {len(noted)} of {len(judged)} times"
     facts = [text for text in (_relation(pairs), _where_right(records, fit)) if text]
     share = len(pairs) / len(judged)
     if share < 1.0 and not facts:

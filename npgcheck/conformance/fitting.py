@@ -85,12 +85,14 @@ class Judged:
         budget: how large a right answer's error may be.
         size: norm of what was predicted, in the same norm; for the digits that agree.
         exact: the prediction, to be shown beside the answer.
+        note: what is wrong in words, where the numbers side by side do not show it.
     """
 
     error: float
     budget: float
     size: float
     exact: Array
+    note: str = ""
 
     @property
     def ratio(self) -> float:

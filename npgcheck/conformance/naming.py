@@ -42,6 +42,7 @@ def _note(name: str, number: float | None) -> str:
         "per-trajectory-mean": "every trajectory weighs the same, whatever its length",
         "empirical-fisher": "Fisher matrix from the batch's own actions",
         "normalised-advantages": "advantages normalised over the batch",
+        "normalised-advantages-sample-std": "advantages normalised over the batch, std with N − 1",
         "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
         "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
         "score-missing-minus-pi": "score: the −π term is missing",

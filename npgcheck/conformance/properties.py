@@ -192,7 +192,7 @@ def _scaled_rewards(quantity: str) -> Callable[[Run], Iterator[Instance]]:
         explainer = explainer_of(quantity)
         fit = state.fit(quantity)
         for record in _few(state, quantity, _has_rewards):
-            if fit is None or fit.choices.get("advantage") == "normalised":
+            if fit is None or str(fit.choices.get("advantage")).startswith("normalised"):
                 continue
             if fit.choices.get("cg_stopping") == "absolute":
                 continue  # already named: small gradients are not solved

@@ -140,7 +140,12 @@ class Reference:
         merged = {
             name: np.concatenate(parts)
             for name, parts in _by_name([_critics(e, self.discount) for e in episodes]).items()
-            if name not in ("normalised", "centred")  # means over a batch, not over an episode
+            if name
+            not in (
+                "normalised",
+                "normalised_sample",
+                "centred",
+            )  # means over a batch, not over an episode
         }
         return Measure(
             np.concatenate([e.observations for e in episodes]),
@@ -320,6 +325,7 @@ def _critics(rows: Any, discount: float) -> dict[str, Array]:
     spread = float(advantage.std())
     if spread > 0:
         found["normalised"] = (advantage - advantage.mean()) / spread
+        found["normalised_sample"] = (advantage - advantage.mean()) / float(advantage.std(ddof=1))
     return found
 
 

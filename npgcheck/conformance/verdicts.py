@@ -298,12 +298,21 @@ def expected(state: Run, quantity: str, records: Sequence[Record]) -> dict[str, 
         if not contradicts(state.vector, quantity, f.choices)
         and all(d.kind == "free" for d in diagnose(f.choices))
     ]
-    options.sort(key=lambda f: (-round(f.agreeing, 1), f.cost))
+    read = state.collector.found[quantity].accessed
+    options.sort(
+        key=lambda f: (
+            -round(f.agreeing, 1),
+            f.choices.get("sampled", "mdp") not in (read or {"mdp"}),
+            f.cost,
+        )
+    )
     if options:
         return options[0].choices
     candidates = list(explainer_of(quantity).candidates(records, state.sampled(quantity)))
     fitting = [c for c in candidates if not contradicts(state.vector, quantity, c)]
-    return min(fitting or candidates, key=cost)
+    read = state.collector.found[quantity].accessed or {"mdp"}
+    own = [c for c in fitting or candidates if c.get("sampled", "mdp") in read]
+    return min(own or fitting or candidates, key=cost)
 
 
 def without_bugs(choices: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,17 @@ from npgcheck.conformance.fitting import Judged, Record
 FACTOR_SCALE = {"1/(1-gamma)": "unnormalised", "1": "normalised"}
 CRITICS = {
     "mdp": ("advantage",),
-    "batch": ("advantage", "expected", "q", "centred", "td", "q_td", "normalised", "unbiased"),
+    "batch": (
+        "advantage",
+        "expected",
+        "q",
+        "centred",
+        "td",
+        "q_td",
+        "normalised",
+        "normalised_sample",
+        "unbiased",
+    ),
     "episodes": ("advantage", "q", "td", "q_td", "expected"),
 }
 

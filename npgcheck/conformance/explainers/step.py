@@ -26,6 +26,9 @@ Array = np.ndarray
 #: The null component of a solution may be this many times its visible part (DESIGN of the
 #: contract): larger ones are noise of a solver that divided by a rounding error.
 NULL_GROWTH = 1e3
+#: The budget of a statement that is true or false (a step gains, or does not), relative to an error
+#: of 1: so small that no stated accuracy stretches it.
+BROKEN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,8 @@ class _Solution:
     def _refused(self, record: Record, choices: dict[str, Any], built: System, x: Array) -> Judged:
         """The displacement does not point uphill."""
         size = float(np.linalg.norm(x))
-        return Judged(size, 1e-300, size, self._shown(record, choices, built, 1.0))
+        shown = self._shown(record, choices, built, 1.0)
+        return Judged(size, BROKEN * size, size, shown, "the step does not point uphill")
 
     def _with_length(
         self, record: Record, choices: dict[str, Any], built: System, x: Array, judged: Judged
@@ -367,8 +371,9 @@ class TrustRegionStep(TrustRegionProposal):
         shown = self._shown(record, choices, built, 1.0)
         direction = shown - record.reference.theta
         halvings = [0.5**j for j in range(1, 6)]
-        if any(self._acceptable(record, choices, t * direction, -self.TIE) for t in halvings):
-            return Judged(1.0, 1e-300, 1.0, shown)
+        if any(not self._objection(record, choices, t * direction, -self.TIE) for t in halvings):
+            note = "θ came back unchanged, though a step along x keeps max_kl and gains"
+            return Judged(1.0, BROKEN, 1.0, shown, note)
         return Judged(0.0, 1.0, 1.0, record.reference.theta)
 
     def _with_length(
@@ -382,18 +387,19 @@ class TrustRegionStep(TrustRegionProposal):
         fraction = float(np.sqrt(max(model, 0.0)))
         if fraction > 1.0 + budget:
             return _worse(worst, Judged(fraction - 1.0, budget, 1.0, shown))
-        if not self._acceptable(record, choices, x, self.TIE):
-            return _worse(worst, Judged(1.0, 1e-300, 1.0, shown))
+        if objection := self._objection(record, choices, x, self.TIE):
+            return _worse(worst, Judged(1.0, BROKEN, 1.0, shown, objection))
         if fraction < 1.0 - budget:
             larger = min(1.0, fraction / self.LARGEST_SHRINK) / fraction
-            if self._acceptable(record, choices, larger * x, -self.TIE):
-                return _worse(worst, Judged(1.0 - fraction, 1e-300, 1.0, shown))
+            if not self._objection(record, choices, larger * x, -self.TIE):
+                note = f"the step was cut to {fraction:.3g} of x, though twice that would do"
+                return _worse(worst, Judged(1.0, BROKEN, 1.0, shown, note))
         return worst
 
-    def _acceptable(
+    def _objection(
         self, record: Record, choices: dict[str, Any], displacement: Array, slack: float
-    ) -> bool:
-        """KL ≤ δ and the surrogate gains, ties decided by ``slack``.
+    ) -> str:
+        """Why a step is not acceptable, or "": KL ≤ δ and a gain, ties decided by ``slack``.
 
         The direction of KL is free: with positive slack one that allows the step is enough, with
         negative slack both must. A gain below the rounding of the surrogate is a tie.
@@ -410,7 +416,11 @@ class TrustRegionStep(TrustRegionProposal):
         scale = 1.0 if fisher is None else fisher[1]  # KL is scaled as its Hessian is
         both = [reference.kl(*where, other, direction) for direction in ("forward", "reverse")]
         divergence = scale * (min(both) if slack > 0 else max(both))
-        return divergence <= delta * (1.0 + slack) and gain > (-noise if slack > 0 else noise)
+        if divergence > delta * (1.0 + slack):
+            return f"the accepted step has KL = {divergence:.4g} > max_kl = {delta:.4g}"
+        if not gain > (-noise if slack > 0 else noise):
+            return f"the accepted step changes the surrogate by {gain:.2g}"
+        return ""
 
 
 def _worse(a: Judged, b: Judged) -> Judged:

@@ -113,6 +113,11 @@ ELSEWHERE = {
     ("cg_stopping", "absolute"),
     ("cg_start", "random"),
     ("range", "limited"),
+    ("episode_ends", "timeout_as_terminal"),
+    ("episode_ends", "bootstrap_after_termination"),
+    ("episode_ends", "leak"),
+    ("episode_ends", "no_discount_in_delta"),
+    ("episode_ends", "no_discount_in_trace"),
 }
 
 

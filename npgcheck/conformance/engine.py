@@ -84,7 +84,8 @@ def run(
     )
 
     for quantity in wanted:  # ask
-        asked = problems if QUANTITIES[quantity].takes_problem else pure_problems(quantity, seed)
+        own = QUANTITIES[quantity].takes_problem
+        asked = problems if own else pure_problems(quantity, seed, problem_id)
         collector.ask(quantity, asked)
         state.records[quantity] = fitted_records(quantity, collector, collector.found[quantity])
     for quantity in wanted:  # explain
@@ -216,7 +217,7 @@ def _report(
             results.append(verdicts.not_covered(quantity))
     known = dict(state.subject.known_failures)
     ran = {r.id: r.status for r in results}
-    stale = tuple(i for i in known if ran.get(i) not in (None, "fail", "skip", "not_covered"))
+    stale = tuple(i for i in known if ran.get(i) == "pass")
     report = Report(
         passed=True,
         target=state.subject.name,
@@ -231,7 +232,7 @@ def _report(
         checks=checks,
         detection_floor=limits.detection_floor(state),
         declare=naming.declare_line(results, state),
-        known_failures={i: why for i, why in known.items() if ran.get(i) == "fail"},
+        known_failures={i: why for i, why in known.items() if ran.get(i) in ("fail", "deviates")},
         stale=stale,
         controls=planted,
         notes=tuple(state.subject.notes),

@@ -27,6 +27,10 @@ def not_visible(state: Run) -> tuple[str, ...]:
         missing.append("state weights (a tabular direction is blind to them)")
     if not defined & {"fisher", "fisher_vector_product"} and defined & set(SOLVES):
         missing.append("the scale of F apart from that of x")
+    if state.fit("trust_region_step") is not None:
+        missing.append(
+            "a line search's test of the surrogate (every step that KL allows here gains)"
+        )
     floor = detection_floor(state)
     if floor:
         missing.append(f"damping below {floor:.0e}")

@@ -45,6 +45,11 @@ def _note(name: str, number: float | None) -> str:
         "normalised-advantages-sample-std": "advantages normalised over the batch, std with N − 1",
         "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
         "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
+        "timeout-as-terminal": "a time-out is treated as a termination: γV(s′) is missing there",
+        "bootstrap-after-termination": "γV(s′) is added after a termination",
+        "gae-leaks-across-episodes": "the sum of residuals runs on into the next episode",
+        "gae-delta-without-gamma": "V(s′) is not discounted in the residual",
+        "gae-trace-without-gamma": "later residuals are weighed by λ alone, not by γλ",
         "score-missing-minus-pi": "score: the −π term is missing",
         "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
         "their sum",

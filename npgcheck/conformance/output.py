@@ -65,6 +65,15 @@ def destination(output: str | None, file_format: str, force: bool) -> Destinatio
         raise UsageError(f"--output {output}: the folder {folder} does not exist.")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageError(f"--output {output} cannot be written: permission denied.")
+    if not path.exists() or path.is_file():
+        try:  # some folders, such as /proc, refuse new files whatever their permissions say
+            handle, trial = tempfile.mkstemp(prefix=".npgcheck-", dir=folder)
+        except OSError as error:
+            raise UsageError(
+                f"--output {output}: no file can be made in {folder}: {error.strerror}."
+            ) from None
+        os.close(handle)
+        os.unlink(trial)
     if path.is_file() and not force and not _earlier_report(path, file_format):
         raise UsageError(
             f"--output {output} exists and is no earlier {file_format} report; "

@@ -256,6 +256,11 @@ def _sizes(subject: Subject, stream: Stream) -> tuple[int, int, int]:
     return states, features, actions
 
 
+def _own_id(stream: Stream) -> str:
+    """An id like every problem's, from the next draws of the problem's own stream."""
+    return f"p-{stream.integer(0, 16**6 - 1):06x}"
+
+
 def _observations(stream: Stream, states: int, features: int) -> Array:
     return np.asarray(stream.bell(states * features)).reshape(states, features)
 
@@ -272,7 +277,7 @@ def _discrete_problem(
         observations,
         np.zeros(features * actions),
         "softmax",
-        id=f"p-own{index:03d}",
+        id=_own_id(stream),
     )
 
     def network(theta: Array, rows: Array) -> tuple[Array, str]:
@@ -305,7 +310,7 @@ def _gaussian_problem(
         observations,
         np.zeros(features * size + size),
         "gaussian",
-        id=f"p-own{index:03d}",
+        id=_own_id(stream),
     )
 
     def network(theta: Array, rows: Array) -> tuple[Array, str]:

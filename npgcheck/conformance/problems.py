@@ -14,6 +14,7 @@ from npgcheck.errors import UsageError, nearest
 
 #: Systems and streams for the pure functions; they cost microseconds.
 PURE_COUNT = 36
+PURE = ("conjugate_gradient", "advantage_estimate")
 
 
 def problems_for(
@@ -39,7 +40,7 @@ def problems_for(
     if not families:
         raise UsageError("no policy family to judge: families is empty.")
     if problem_id is not None:
-        return [problem_sets.find(problem_id, seed=seed)]
+        return _replayed(problem_id, subject, caller, families, examples, seed)
     share = -(-examples // len(families))
     lists = []
     for family in families:
@@ -56,7 +57,30 @@ def problems_for(
     return [problem for problem in turns if problem is not None]
 
 
-def pure_problems(quantity: str, seed: int) -> list[PureProblem]:
-    """The problems of a function that takes no policy problem."""
+def _replayed(
+    problem_id: str,
+    subject: Subject,
+    caller: Caller,
+    families: Sequence[str],
+    examples: int,
+    seed: int,
+) -> list[Any]:
+    """The one problem of a replay; none where it is a problem of a pure function."""
+    from npgcheck import problem_sets
+
+    if any(p.id == problem_id for q in PURE for p in pure_problems(q, seed)):
+        return []
+    if "own" in families:
+        from npgcheck.conformance.own import own_problems
+
+        for problem in own_problems(subject, caller, seed, examples):
+            if problem.id == problem_id:
+                return [problem]
+    return [problem_sets.find(problem_id, seed=seed)]
+
+
+def pure_problems(quantity: str, seed: int, problem_id: str | None = None) -> list[PureProblem]:
+    """The problems of a function that takes no policy problem; one of them, when it is replayed."""
     build = linear_systems if quantity == "conjugate_gradient" else reward_streams
-    return build(seed, PURE_COUNT)
+    found = build(seed, PURE_COUNT)
+    return [p for p in found if problem_id is None or p.id == problem_id]

@@ -44,10 +44,27 @@ def listing(families: tuple[str, ...] | None, file_format: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _pure(quantity: str, problem: Any, file_format: str) -> str:
+    """The arguments of a function that takes no policy problem."""
+    if file_format == "json":
+        return json.dumps(problem.to_json(), indent=2, ensure_ascii=False) + "\n"
+    parts = [f"{problem.id}: {problem.describe()}", f"arguments of {quantity}", ""]
+    names = ("matrix", "b", "iterations")
+    if quantity == "advantage_estimate":
+        names = QUANTITIES[quantity].parameters  # type: ignore[assignment]
+    for name, argument in zip(names, problem.args, strict=True):
+        parts += _array(name, argument)
+    return "\n".join(parts) + "\n"
+
+
 def one_problem(problem_id: str, seed: int, file_format: str) -> str:
     """Every number of one problem."""
     from npgcheck import problem_sets
+    from npgcheck.conformance.problems import PURE, pure_problems
 
+    for quantity in PURE:
+        for pure in pure_problems(quantity, seed, problem_id):
+            return _pure(quantity, pure, file_format)
     problem = problem_sets.find(problem_id, seed)
     if file_format == "json":
         return json.dumps(problem.to_json(), indent=2, ensure_ascii=False) + "\n"

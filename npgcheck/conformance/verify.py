@@ -47,6 +47,8 @@ def verify(
     from npgcheck.conformance.subject import load
 
     subject = load(target)
+    if isinstance(only, str):
+        only = (only,)
     caller: Caller
     if isolate:
         from npgcheck.conformance.worker import WorkerCaller

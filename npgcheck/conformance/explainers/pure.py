@@ -98,11 +98,18 @@ class AdvantageEstimate(NothingToEstimate):
     """Â_t = Σ_l (γλ)^l δ_{t+l} within the episode (Schulman et al. 2016, eq. 16)."""
 
     def candidates(self, records: Sequence[Record], sampled: Sequence[str]) -> Iterable[dict]:
-        return [{}, {"advantage": "normalised"}]
+        return [
+            {},
+            {"advantage": "normalised"},
+            *({"episode_ends": value} for value in _MISTAKES),
+        ]
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         rewards, values, after, terminated, truncated, discount, lam = record.probe.args
-        exact = _by_definition(rewards, values, after, terminated, truncated, discount, lam)
+        mistake = _MISTAKES.get(choices.get("episode_ends", ""), {})
+        exact = _by_definition(
+            rewards, values, after, terminated, truncated, discount, lam, **mistake
+        )
         reach = max(np.abs(a).max() for a in (rewards, values, after))
         length = len(rewards)
         if choices.get("advantage") == "normalised":
@@ -123,16 +130,38 @@ def _by_definition(
     truncated: Array,
     discount: float,
     lam: float,
+    *,
+    delta_discount: bool = True,
+    trace_discount: bool = True,
+    after_termination: bool = False,
+    after_truncation: bool = True,
+    stop: bool = True,
 ) -> Array:
-    """The double sum, term by term: no recursion that could share a mistake with the subject."""
+    """The double sum, term by term: no recursion that could share a mistake with the subject.
+
+    Each keyword is one rule, and what it becomes without it is a known mistake.
+    """
     length = len(rewards)
     result = np.zeros(length)
+    gamma = discount if delta_discount else 1.0
     for start in range(length):
         weight = 1.0
         for t in range(start, length):
-            bootstrap = 0.0 if terminated[t] else discount * after[t]
+            cut = terminated[t] and not after_termination
+            cut = cut or (truncated[t] and not after_truncation)
+            bootstrap = 0.0 if cut else gamma * after[t]
             result[start] += weight * (rewards[t] + bootstrap - values[t])
-            if terminated[t] or truncated[t]:
+            if stop and (terminated[t] or truncated[t]):
                 break
-            weight *= discount * lam
+            weight *= (discount if trace_discount else 1.0) * lam
     return result
+
+
+#: Choice of the stage ``episode_ends`` -> the rule that it drops.
+_MISTAKES: dict[str, dict[str, bool]] = {
+    "timeout_as_terminal": {"after_truncation": False},
+    "bootstrap_after_termination": {"after_termination": True},
+    "leak": {"stop": False},
+    "no_discount_in_delta": {"delta_discount": False},
+    "no_discount_in_trace": {"trace_discount": False},
+}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from npgcheck.errors import UsageError, nearest
@@ -25,6 +27,18 @@ def text(style: str) -> str:
     return files(__name__).joinpath(f"{style}_style.txt").read_text("utf-8")
 
 
+def _hides(path: Path) -> bool:
+    """Whether a file of this name would be imported in place of an installed package."""
+    if path.stem in sys.stdlib_module_names:
+        return True
+    try:
+        found = find_spec(path.stem)
+    except (ImportError, ValueError):
+        return False
+    here = path.resolve().parent
+    return found is not None and (found.origin is None or here not in Path(found.origin).parents)
+
+
 def write(file: str, style: str, force: bool = False) -> Path:
     """Writes a starter file; an existing one is left alone unless ``force``.
 
@@ -35,6 +49,11 @@ def write(file: str, style: str, force: bool = False) -> Path:
     path = Path(file)
     if path.suffix != ".py" or not path.stem:
         raise UsageError(f"{file}: a subject is a Python file; give a name that ends in .py.")
+    if _hides(path):
+        raise UsageError(
+            f"{file} would hide the package {path.stem} from everything in its folder; "
+            f"give another name, such as my_{path.stem}.py."
+        )
     if path.is_dir():
         raise UsageError(f"{file} is a folder; give a file in it.")
     if not path.parent.is_dir():

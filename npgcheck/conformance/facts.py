@@ -18,6 +18,8 @@ Array = np.ndarray
 #: A relation counts as reproducing an answer at this relative accuracy: far above rounding, far
 #: below any mistake.
 REPRODUCED = 1e-6
+#: Answers that are points in parameter space.
+_POINTS = ("update", "train", "trust_region_proposal", "trust_region_step")
 
 
 def describe_error(
@@ -59,8 +61,7 @@ def _relation(pairs: Sequence[tuple[Record, Judged]]) -> str:
 def _displacements(record: Record, judged: Judged) -> tuple[Array, Array]:
     """Answer and exact answer; for points in parameter space, relative to θ."""
     theta = record.reference.problem.theta
-    steps = ("update", "train", "trust_region_proposal", "trust_region_step")
-    if record.probe.quantity in steps:
+    if record.probe.quantity in _POINTS:
         return record.value - theta, judged.exact - theta
     return record.value, np.asarray(judged.exact)
 
@@ -89,8 +90,9 @@ def _factor(shifted: Sequence[tuple[Record, Array, Array]]) -> str:
         factors.append(factor)
     if np.ptp(factors) <= REPRODUCED * abs(factors[0]):
         if abs(factors[0]) <= REPRODUCED:
-            return "always zero"
-        return f"the exact answer times {_number(factors[0])}, on every problem"
+            moved = shifted[0][0].probe.quantity in _POINTS
+            return "θ comes back unchanged" if moved else "always zero"
+        return f"the exact answer times {_number(factors[0])}"
     if len({round(f, 12) for f in factors}) < 2 or len(shifted) < 3:
         return ""
     for name, meaning in _MEANINGS.items():
@@ -172,7 +174,7 @@ def _where_right(records: Sequence[Record], fit: Fit) -> str:
             continue
         problem, fine = record.reference.problem, index not in refuted
         labels = [f"{problem.family} problems"] if problem.family != "pure" else []
-        if problem.batch_kind in ("exact", "duplicated", "off_centre", "ordinary"):
+        if "batch" in record.answer.accessed:
             labels.append(f"{problem.batch_kind.replace('_', '-')} batches")
         if record.probe.label and record.probe.label != "plain":
             labels.append(record.probe.label)

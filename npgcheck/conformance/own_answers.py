@@ -71,6 +71,17 @@ class OwnAnswers:
             self._answers[key] = self._call(quantity, self.problem, *args)
         return self._answers[key]
 
+    def value_of(self, quantity: str, *args: Any) -> float | None:
+        """The subject's number for these arguments, or None when it has none."""
+        if quantity not in self._collector.caller.subject.functions:
+            return None
+        answer = self._call(quantity, self.problem, *args)
+        return None if answer is None else float(answer)
+
+    def exact_kl(self, other: Array) -> float:
+        """KL(π_θ ‖ π_other) under the discounted occupancy, exact."""
+        return float(self._reference.kl("mdp", "discounted", other, "forward"))
+
     def _call(self, quantity: str, problem: Any, *args: Any) -> Any:
         shape = QUANTITIES[quantity].shape_for(problem, *args)
         answer = self._collector.call(Probe(quantity, problem, args, shape))

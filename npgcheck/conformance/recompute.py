@@ -197,6 +197,35 @@ def trust_region_step(own: OwnAnswers, record: Record) -> Iterator[Lower]:
         yield ("natural_gradient",)
     if size > 0:
         yield from _solves(own, displacement, free_length=True)
+        yield from _own_trust_region(own, displacement, float(record.probe.args[0]))
+    else:
+        yield from _downhill(own)
+
+
+def _own_trust_region(own: OwnAnswers, displacement: Array, delta: float) -> Iterator[Lower]:
+    """The subject's own KL allows this step, and not twice the step, where the exact one judges
+    otherwise."""
+    here = own.value_of("kl", own.problem.theta + displacement)
+    twice = own.value_of("kl", own.problem.theta + 2.0 * displacement)
+    if here is None or twice is None:
+        return
+    exact = own.exact_kl(own.problem.theta + displacement)
+    allowed, cut = here <= delta * (1 + 1e-6), twice > delta
+    if allowed and (cut or exact > delta) and not close(here, exact, 1e-6):
+        yield ("kl",)
+
+
+def _downhill(own: OwnAnswers) -> Iterator[Lower]:
+    """Nothing is gained along the subject's own direction, so its line search stays at θ."""
+    x = own.get("natural_gradient")
+    if x is not None and float(own.exact_gradient @ x) <= 0.0:
+        yield ("natural_gradient",)
+    g = own.get("policy_gradient")
+    if g is not None:
+        for matrix, name in own.fishers():
+            along = np.linalg.lstsq(matrix, g, rcond=1e-12)[0]
+            if float(own.exact_gradient @ along) <= 0.0:
+                yield _used("policy_gradient", name)
 
 
 def train(own: OwnAnswers, record: Record) -> Iterator[Lower]:

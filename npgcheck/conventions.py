@@ -29,7 +29,7 @@ DAMPED = ("product", "solve", "fisher")
 KL_DIRECTIONS = ("forward", "reverse")
 SIGMAS = ("log_std",)
 STEP_LENGTHS = ("undamped", "damped")
-LINE_SEARCHES = ("none", "kl", "improvement", "kl_and_improvement")
+LINE_SEARCHES = ("kl_and_improvement",)
 SAMPLED = ("mdp", "batch", "episodes")
 
 _ENUMERATED: dict[str, tuple[str, ...]] = {
@@ -76,7 +76,8 @@ class Conventions:
         kl_direction: ``"forward"`` is KL(π_problem.theta ‖ π_theta), ``"reverse"`` the other.
         sigma: coordinate of a Gaussian's scale in ``problem.theta``: ``"log_std"``.
         step_length: ``"undamped"`` √(2δ/xᵀFx) or ``"damped"`` √(2δ/xᵀ(F+λI)x).
-        line_search: what a step must satisfy to be accepted.
+        line_search: what a step must satisfy to be accepted; in this version always
+            ``"kl_and_improvement"``, as the contract asks.
         sampled: what the subject averages over: ``"mdp"``, ``"batch"`` or ``"episodes"``.
 
     Raises:

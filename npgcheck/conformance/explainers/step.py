@@ -140,7 +140,8 @@ class _Solution:
         if built is None:
             return None
         x, noise = self.solution(record)
-        unsolved = float(np.linalg.norm(built.right)) < 100.0 * krylov.ABSOLUTE
+        forgiven = krylov.absolute(record.roundoff)
+        unsolved = float(np.linalg.norm(built.right)) < 100.0 * forgiven
         if choices.get("cg_stopping") == "absolute" and unsolved and not self.known_length:
             return None  # the direction of a residual as large as its right side means nothing
         if not np.isfinite(x).all():
@@ -171,7 +172,7 @@ class _Solution:
         if invisible > allowed and not built.damping:
             return Judged(invisible, allowed, norm, x)
         if choices.get("cg_stopping") == "absolute":
-            budget = max(budget, krylov.ABSOLUTE)
+            budget = max(budget, krylov.absolute(record.roundoff))
         elif krylov.truncates(record, choices):
             error = krylov.residual(record, choices, built, x, record.roundoff)
             return Judged(error, krylov.drift(budget, size), size, x)
@@ -337,11 +338,14 @@ class TrustRegionProposal(_Solution):
         own = tolerance.CONSTANT * u * scales.chain * scales.lift * (1.0 + growth)
         return own + rounding
 
-    def _slackened(self, budget: float, choices: dict[str, Any], built: System) -> float:
+    def _slackened(
+        self, budget: float, record: Record, choices: dict[str, Any], built: System
+    ) -> float:
         """Drift of conjugate gradient, or the relative size of an absolute tolerance."""
         if choices.get("cg_stopping") == "absolute":
             # ½xᵀFx is quadratic in x, and F enters once more through the subject's own length.
-            return max(budget, 3.0 * krylov.ABSOLUTE / float(np.linalg.norm(built.right)))
+            forgiven = 3.0 * krylov.absolute(record.roundoff)
+            return max(budget, forgiven / float(np.linalg.norm(built.right)))
         if choices.get("cg_iterations") or choices.get("cg_stopping"):
             return krylov.drift(budget, 1.0)
         return budget
@@ -351,7 +355,7 @@ class TrustRegionProposal(_Solution):
     ) -> Judged:
         error = abs(self.model(record, choices, built, x) - 1.0)
         budget = self.length_budget(record, built, x)
-        budget = self._slackened(budget, choices, built)
+        budget = self._slackened(budget, record, choices, built)
         length = Judged(error, budget, 1.0, judged.exact)
         return length if length.ratio > judged.ratio else judged
 
@@ -382,7 +386,7 @@ class TrustRegionStep(TrustRegionProposal):
         shown = judged.exact
         model = self.model(record, choices, built, x)
         budget = self.length_budget(record, built, x)
-        budget = self._slackened(budget, choices, built)
+        budget = self._slackened(budget, record, choices, built)
         worst = judged
         fraction = float(np.sqrt(max(model, 0.0)))
         if fraction > 1.0 + budget:

@@ -73,7 +73,9 @@ class Step:
 
     def log_prob(self) -> Array:
         """(N,)."""
-        return self._or("log_prob", lambda: self.head.log_prob(self.outputs(self.theta), self.actions))
+        return self._or(
+            "log_prob", lambda: self.head.log_prob(self.outputs(self.theta), self.actions)
+        )
 
     def pull_back(self, cotangent: Array) -> Array:
         """(D,): mean over the rows of Jᵀ c."""

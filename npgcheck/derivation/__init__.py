@@ -19,6 +19,7 @@ from npgcheck.derivation.language import (
     delta,
     free,
 )
+from npgcheck.derivation.words import D, T, Trace, Words
 
 __all__ = [
     "FAIR_SIGN",
@@ -26,6 +27,7 @@ __all__ = [
     "Assumption",
     "Claim",
     "Coefficient",
+    "D",
     "DerivationError",
     "Expect",
     "GaussianMean",
@@ -35,6 +37,9 @@ __all__ = [
     "Statement",
     "Status",
     "Step",
+    "T",
+    "Trace",
+    "Words",
     "bound",
     "delta",
     "free",

@@ -15,6 +15,7 @@ from typing import Any
 import sympy as sp
 
 from npgcheck.derivation.language import DerivationError, Setting, free_indices
+from npgcheck.derivation.words import Words
 
 
 class Status(IntEnum):
@@ -33,11 +34,15 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One equation ``lhs = rhs`` of a chain, with the reason a reader is given for it."""
+    """One equation ``lhs = rhs`` of a chain, with the reason a reader is given for it.
+
+    `relation` is "≥" where a step between matrices drops something that is not negative.
+    """
 
     lhs: sp.Expr
     rhs: sp.Expr
     why: str
+    relation: str = "="
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Statement:
     Attributes:
         name: unique within the claim.
         title: what it says, in words.
-        setting: what the symbols mean.
+        setting: what the symbols mean; indexed families, or matrices of any size.
         free: the free indices.
         lhs, rhs: the equation.
         steps: the chain from lhs to rhs.
@@ -56,7 +61,7 @@ class Statement:
 
     name: str
     title: str
-    setting: Setting
+    setting: Setting | Words
     free: tuple[sp.Symbol, ...]
     lhs: sp.Expr
     rhs: sp.Expr
@@ -67,13 +72,13 @@ class Statement:
     def chain(
         name: str,
         title: str,
-        setting: Setting,
+        setting: Setting | Words,
         claim: tuple[Any, Any],
-        steps: Sequence[tuple[str, Any]],
+        steps: Sequence[tuple[str, Any] | tuple[str, Any, str]],
         free: tuple[sp.Symbol, ...] = (),
         mistakes: Sequence[tuple[str, Any]] = (),
     ) -> Statement:
-        """A statement whose steps are given as (reason, next expression).
+        """A statement whose steps are given as (reason, next expression[, relation]).
 
         Raises:
             DerivationError: the chain does not end in the claim's right-hand side, an index is
@@ -81,13 +86,18 @@ class Statement:
         """
         lhs, rhs = (sp.sympify(side) for side in claim)
         at, made = lhs, []
-        for why, expr in steps:
-            made.append(Step(at, sp.sympify(expr), why))
+        for why, expr, *relation in steps:
+            made.append(Step(at, sp.sympify(expr), why, *relation))
             at = made[-1].rhs
         wrong = tuple((what, sp.sympify(expr)) for what, expr in mistakes)
         statement = Statement(name, title, setting, free, lhs, rhs, tuple(made), wrong)
         statement.validate()
         return statement
+
+    @property
+    def relation(self) -> str:
+        """"=", or "≥" as soon as one step is an inequality."""
+        return "≥" if any(step.relation == "≥" for step in self.steps) else "="
 
     def validate(self) -> None:
         """Checks that the chain telescopes syntactically to the claim and captures nothing."""
@@ -99,6 +109,10 @@ class Statement:
                 raise DerivationError(f"{self.name}: step {i + 1} does not start where {i} ended")
         if ends[-1] != self.rhs:
             raise DerivationError(f"{self.name}: the chain ends in {ends[-1]}, not in the claim")
+        if isinstance(self.setting, Words):
+            for expr in [*ends, *(wrong for _, wrong in self.mistakes)]:
+                self.setting.check(expr - self.lhs)
+            return
         for expr in [*ends, *(wrong for _, wrong in self.mistakes)]:
             found = free_indices(expr, self.setting)
             if not found <= set(self.free):
@@ -121,7 +135,7 @@ class Assumption:
     """
 
     text: str
-    without: Setting | None = None
+    without: Setting | Words | None = None
     breaks: str = ""
     instead: str = ""
 
@@ -161,6 +175,9 @@ class Claim:
         for s in self.statements:
             parts += [d.base.name + canonical(d.body) for d in s.setting.definitions.values()]
             parts += [canonical(expr) for expr in (s.lhs, *(step.rhs for step in s.steps))]
+            if isinstance(s.setting, Words):
+                parts += s.setting.canonical_assumptions(canonical)
+                parts += [step.relation for step in s.steps]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -171,6 +188,6 @@ def canonical(expr: sp.Basic) -> str:
     if not expr.args:
         return str(expr)
     args = [canonical(arg) for arg in expr.args]
-    if isinstance(expr, sp.Add | sp.Mul):
+    if isinstance(expr, sp.Add | sp.Mul) and not (expr.is_Mul and not expr.is_commutative):
         args.sort()
     return f"{type(expr).__name__}({', '.join(args)})"

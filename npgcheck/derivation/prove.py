@@ -17,7 +17,8 @@ from typing import Any
 from npgcheck.derivation.claim import Claim, Status
 from npgcheck.derivation.evidence import ClaimResult, StepResult, check_claim
 from npgcheck.derivation.language import DerivationError
-from npgcheck.derivation.latex import definition_latex, latex
+from npgcheck.derivation.latex import definition_latex, relation_latex
+from npgcheck.derivation.words import Words
 from npgcheck.errors import UsageError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -146,7 +147,11 @@ def to_text(report: ProveReport) -> str:
     for r in report.results:
         lines += [f"{r.claim.id} · {r.claim.title}", ""]
         for s in r.statements:
-            sizes = _sizes(s.steps, s.statement.setting.size.name)
+            setting = s.statement.setting
+            if isinstance(setting, Words):
+                sizes = matrix_sizes(s.steps, setting)
+            else:
+                sizes = _sizes(s.steps, setting.size.name)
             lines.append(f"  {s.statement.name:<20} {s.status.text:<16} {sizes}")
             for step in s.steps:
                 for e in step.evidence:
@@ -185,6 +190,14 @@ def _sizes(steps: tuple[StepResult, ...], size: str) -> str:
     return f"every {size}, settled by {size} ≤ {max(bounds)}"
 
 
+def matrix_sizes(steps: tuple[StepResult, ...], setting: Words) -> str:
+    """How every size was settled: by the normal forms of one confluent system."""
+    if all(any(e.complete and e.outcome == "holds" for e in s.evidence) for s in steps):
+        rules = setting.algebra.rules
+        return f"every {setting.size_text}: {len(rules.rules)} rules, {rules.pairs} overlaps meet"
+    return "no complete method applies"
+
+
 def to_json(report: ProveReport) -> dict[str, Any]:
     """The report as JSON-ready data."""
     return {
@@ -215,7 +228,7 @@ def _claim_json(r: ClaimResult) -> dict[str, Any]:
                 "name": s.statement.name,
                 "title": s.statement.title,
                 "status": s.status.text,
-                "latex": f"{latex(s.statement.lhs)} = {latex(s.statement.rhs)}",
+                "latex": relation_latex(s.statement.lhs, s.statement.relation, s.statement.rhs),
                 "mistakes": [{"name": n, "refuted_at": w} for n, w in s.mistakes],
                 "steps": [_step_json(step) for step in s.steps],
             }
@@ -236,7 +249,7 @@ def _claim_json(r: ClaimResult) -> dict[str, Any]:
 def _step_json(s: StepResult) -> dict[str, Any]:
     return {
         "why": s.step.why,
-        "latex": f"{latex(s.step.lhs)} = {latex(s.step.rhs)}",
+        "latex": relation_latex(s.step.lhs, s.step.relation, s.step.rhs),
         "status": s.status.text,
         "evidence": [
             {

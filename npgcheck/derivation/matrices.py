@@ -59,7 +59,7 @@ class Model:
                 raise DerivationError(f"the matrices drawn do not satisfy: {name} is not negative")
         for e in setting.equations.values():
             left, right = self.value(e.lhs, e.rhs), self.value(e.rhs, e.lhs)
-            last = 1 if e.point else self.length
+            last = 1 if e.point else min(len(left), len(right))
             if any(self.differ(a, b) for a, b in zip(left[:last], right[:last], strict=True)):
                 raise DerivationError(f"the matrices drawn do not satisfy: {e.name}")
 

@@ -33,7 +33,8 @@ from npgcheck.derivation.language import DerivationError, OutOfClass
 Word = tuple[str, ...]
 Terms = dict[Word, "Quotient"]
 
-LARGEST_SYSTEM = 400  # rules; a completion that needs more is refused
+LARGEST_SYSTEM = 120  # rules; a completion that needs more is refused
+LONGEST_RULE = 14  # letters; what grows beyond is a completion that does not end
 
 
 class NotConfluent(OutOfClass):
@@ -236,8 +237,11 @@ class Rules:
             scale = -c.inverse()
             self.rules[lead] = {word: factor * scale for word, factor in terms.items()}
             self._by_first.setdefault(lead[0], []).append(lead)
-            if len(self.rules) > LARGEST_SYSTEM:
-                raise NotConfluent(f"no confluent system with at most {LARGEST_SYSTEM} rules found")
+            if len(self.rules) > LARGEST_SYSTEM or len(lead) > LONGEST_RULE:
+                raise NotConfluent(
+                    f"no confluent system found with at most {LARGEST_SYSTEM} rules of at most "
+                    f"{LONGEST_RULE} letters"
+                )
             for other in list(self.rules):
                 pending.extend(self._critical(lead, other))
                 if other != lead:

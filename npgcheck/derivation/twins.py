@@ -101,5 +101,7 @@ def word_twins(step: Step, setting: Words) -> list[Twin]:
         for mutate in (_terms, letters):
             found = [Twin(f"left: {f}", new, step.rhs) for f, new in _sites(step.lhs, mutate)]
             made += [t for t in found if well_typed(t.lhs, t.rhs, setting)][:2]
+    if step.relation == "≥":
+        made.insert(0, Twin("the inequality turned round", step.rhs, step.lhs))
     unique = {(t.lhs, t.rhs): t for t in made if (t.lhs, t.rhs) != (step.lhs, step.rhs)}
     return list(unique.values())[:LIMIT]

@@ -14,18 +14,24 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from npgcheck.derivation.claim import Statement
 from npgcheck.derivation.words import D, Words
 
 SUM_TO_ONE = "the probabilities of each state sum to one"
+MEAN_SCORE = "E_π ∇log π = 0"
 
 
-def mdp(derivatives: int = 0, rows: bool = True, **known: Any) -> SimpleNamespace:
+def mdp(
+    derivatives: int = 0, rows: bool = True, rewards: bool = True, **known: Any
+) -> SimpleNamespace:
     """A setting `W` with the letters gamma, P, R, E, Pi, K, rho and the vectors one, ones.
 
     Args:
         derivatives: how many derivatives in θ the statements take; only the policy depends on θ.
         rows: whether the rows of P and ρ are assumed to sum to one.
+        rewards: whether R is added here, or later by the file, as what makes a policy optimal.
         known: further fields of `Words`.
     """
     W = Words({"S": "the number of states", "A": "the number of actions"}, derivatives, **known)
@@ -36,7 +42,8 @@ def mdp(derivatives: int = 0, rows: bool = True, **known: Any) -> SimpleNamespac
     drawn = "stochastic" if rows else "free"
     m.P = W.letter("P", "SA", "S", "P(s′ | s, a)", draw=drawn, nonnegative=rows)
     m.E = W.letter("E", "SA", "S", "a function of s, read at (s, a)", draw="selector", nonnegative=True)
-    m.R = W.letter("R", "SA", "1", "expected rewards")
+    if rewards:
+        m.R = W.letter("R", "SA", "1", "expected rewards")
     m.rho = W.letter("rho", "1", "S", "initial distribution, a row", r"\rho", draw=drawn, nonnegative=rows)
     W.assume("E repeats ones", m.E * m.one, m.ones)
     if rows:
@@ -66,13 +73,16 @@ def policy(m: SimpleNamespace, mark: str = "", varies: bool = False) -> tuple[An
     return Pi, K
 
 
-def evaluation(m: SimpleNamespace, mark: str = "") -> tuple[Any, Any, Any]:
-    """Defines V = KΠR, Q = R + γPV and A = Q − EV of the policy with that mark."""
+def evaluation(m: SimpleNamespace, mark: str = "", bonus: Any = 0) -> tuple[Any, Any, Any]:
+    """Defines V, Q and A of the policy with that mark.
+
+    V = KΠ(R + bonus), Q = R + γPV, A = Q + bonus − EV; the bonus is −τℓ under entropy.
+    """
     W, tex = m.W, f"^{{{mark}}}" if mark else ""
     at = {n: W.letters[n + mark].symbol for n in ("Pi", "K")}
-    V = W.define(f"V{mark}", at["K"] * at["Pi"] * m.R, "values", f"V{tex}")
+    V = W.define(f"V{mark}", at["K"] * at["Pi"] * (m.R + bonus), "values", f"V{tex}")
     Q = W.define(f"Q{mark}", m.R + m.gamma * m.P * V, "action values", f"Q{tex}")
-    A = W.define(f"A{mark}", Q - m.E * V, "advantages", f"A{tex}")
+    A = W.define(f"A{mark}", Q + bonus - m.E * V, "advantages", f"A{tex}")
     return V, Q, A
 
 
@@ -83,8 +93,34 @@ def log_policy(m: SimpleNamespace, mark: str = "", varies: bool = False) -> Any:
     draw = _logarithms if varies else "free"
     ell = m.W.letter(f"ell{mark}", "SA", "1", "log π(a | s)", tex, varies=varies, draw=draw)
     if varies:
-        m.W.assume("E_π ∇log π = 0", Pi * D(ell), 0)
+        m.W.assume(MEAN_SCORE, Pi * D(ell), 0)
     return ell
+
+
+def log_pair(m: SimpleNamespace, mark: str) -> tuple[Any, Any]:
+    """Two vectors ℓ and ℓ′ in place of log π and log π′, with both divergences nonnegative.
+
+    Nothing else about logarithms is used: in the models ℓ′ − ℓ is π′ − π less a mean of its means
+    under π and π′, so that Π′(ℓ′ − ℓ) and Π(ℓ − ℓ′) are a tenth and nine tenths of Σ (π′ − π)².
+    """
+    ell = log_policy(m)
+    tex, policies = rf"\ell^{{{mark}}}", ("Pi", f"Pi{mark}")
+    known = {"draw": lambda model: [_tilted(model, *policies)]}
+    return ell, m.W.letter(f"ell{mark}", "SA", "1", "log π′(a | s)", tex, **known)
+
+
+def _tilted(model: Any, old: str, new: str) -> Any:
+    Pi, Pi2, E = (model.values[name][0] for name in (old, new, "E"))
+    change = (Pi2 - Pi).sum(axis=0)[:, None]
+    means = (Pi + Pi2 * 9) @ change * (model.one() / 10)
+    return model.values["ell"][0] + change - E @ means
+
+
+def rewards_with_values(model: Any) -> list[Any]:
+    """A draw of R: advantages with mean zero under Π and otherwise free, for the values in V."""
+    Pi, E, P, V = (model.values[name][0] for name in ("Pi", "E", "P", "V"))
+    A = model.random(("SA", "1"))
+    return [A - E @ (Pi @ A) + E @ V - P @ V * model.scalars["gamma"]]
 
 
 def _logarithms(model: Any) -> list[Any]:
@@ -144,3 +180,47 @@ def _deflated(model: Any, policy: str) -> list[Any]:
     for s in range(size):
         out[0][s, s] = out[0][s, s] + model.one()
     return out
+
+
+def weights(model: Any) -> list[Any]:
+    """A draw: a diagonal matrix of positive weights."""
+    size = model.count("SA")
+    out = model.constant(("SA", "SA"))
+    for i in range(size):
+        out[i, i] = model.number(positive=True)
+    return [out]
+
+
+def centred_features(model: Any) -> list[Any]:
+    """A draw: features whose mean under the weights M vanishes in each state."""
+    E, M = (model.values[name][0] for name in ("E", "M"))
+    free = model.random(("SA", "D"))
+    return [free - E @ model.invert([E.T @ M @ E])[0] @ (E.T @ M @ free)]
+
+
+def fitted(model: Any) -> list[Any]:
+    """A draw: targets A whose best fit by Ψ under the weights M is w*."""
+    Psi, M, best = (model.values[name][0] for name in ("Psi", "M", "w*"))
+    free = model.random(("SA", "1"))
+    inverse = model.invert([Psi.T @ M @ Psi])[0]
+    return [Psi @ best + free - Psi @ (inverse @ (Psi.T @ M @ free))]
+
+
+def lyapunov(loop: Any, entering: Any) -> Any:
+    """A draw: the solution X of X = entering + γ · loop · X · loopᵀ."""
+
+    def draw(model: Any) -> list[Any]:
+        left, right = model.value(loop, None), model.value(entering, None)
+        size, gamma = len(left[0]), model.scalars["gamma"]
+        system = [
+            -gamma * sum(np.kron(left[j], left[k - j]) for j in range(k + 1))
+            for k in range(model.length)
+        ]
+        system[0] = system[0] + np.eye(size**2, dtype=int) * model.one()
+        inverse = model.invert(system)
+        return [
+            sum(inverse[j] @ right[k - j].reshape(-1, 1) for j in range(k + 1)).reshape(size, size)
+            for k in range(model.length)
+        ]
+
+    return draw

@@ -22,7 +22,7 @@ from npgcheck.derivation.matrices import Model, SingularModel
 from npgcheck.derivation.rewriting import Quotient, Terms
 from npgcheck.derivation.words import Circle, D, Letter, T, Words, split
 
-MODELS = 5  # exact models per equation; the sizes are all pairs up to 3 in a fixed order
+MODELS = {"=": 5, "≥": 15}  # exact models per relation: a wrong inequality may hold at a few
 
 
 def form_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=") -> Any:
@@ -77,37 +77,32 @@ def _text(terms: Terms) -> str:
     return " + ".join(f"({c}) {word}" for word, c in shown[:3]) + more
 
 
-_POOL: dict[tuple[int, bool], list[Model]] = {}
-_KEPT: list[Words] = []  # keeps the ids in the pool alive
+def models(setting: Words, relation: str = "=", exact: bool = True) -> Iterator[Model]:
+    """Models of a setting, smallest first; drawn when first asked for, and kept."""
+    wanted = MODELS[relation] if exact else 2
+    kept: list[Model] = setting.pool.setdefault(exact, [])
+    for number in range(wanted):
+        if number == len(kept):
+            kept.append(_drawn(setting, exact, number))
+        yield kept[number]
 
 
-def models(setting: Words, exact: bool = True) -> list[Model]:
-    """Models of a setting, smallest first; drawn once."""
-    key = (id(setting), exact)
-    if key not in _POOL:
-        _KEPT.append(setting)
-        _POOL[key] = list(_drawn(setting, exact))
-    return _POOL[key]
-
-
-def _drawn(setting: Words, exact: bool) -> Iterator[Model]:
-    rng = random.Random(0 if exact else 1)
+def _drawn(setting: Words, exact: bool, number: int) -> Model:
+    rng = random.Random(2 * number + exact)
     ranges = itertools.product(range(1, 4), repeat=len(setting.sizes))
     wanted = sorted(ranges, key=lambda ns: (sum(ns), ns))
     # 1 × 1 × …, then a few with sizes that differ, so that nothing is read the wrong way round
     chosen = [wanted[0], *(ns for ns in wanted if max(ns) >= 2)]
     pattern = [chosen[0], chosen[1], *(ns for ns in chosen if len(set(ns)) > 1 and min(ns) > 1)]
-    for number in range(MODELS if exact else 2):
-        sizes = pattern[number % len(pattern)] if exact else pattern[-1]
+    pattern = pattern[number % len(pattern) :] + pattern if exact else pattern[::-1]
+    for sizes in pattern:  # some sizes may allow no inverse at all
         named = dict(zip(setting.sizes, sizes, strict=True))
-        for _ in range(50):
+        for _ in range(3):
             try:
-                yield Model(setting, named, rng, exact, simple=number < 2)
-                break
-            except SingularModel:
+                return Model(setting, named, rng, exact, simple=number < 2)
+            except (SingularModel, np.linalg.LinAlgError):
                 continue
-        else:
-            raise DerivationError("no matrices found for which the assumed inverses exist")
+    raise DerivationError("no matrices found for which the assumed inverses exist")
 
 
 def _fails(model: Model, lhs: sp.Expr, rhs: sp.Expr, relation: str) -> tuple[Any, Any] | None:
@@ -134,7 +129,7 @@ def matrix_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = 
 
     start, outcome, note, cases = time.perf_counter(), "holds", "", 0
     try:
-        for model in models(setting):
+        for model in models(setting, relation):
             cases += 1
             found = _fails(model, lhs, rhs, relation)
             if found is not None:

@@ -120,6 +120,7 @@ class Words:
     definitions: dict[str, Name] = field(default_factory=dict)
     meanings: dict[str, str] = field(default_factory=dict)
     equations: dict[str, Equation] = field(default_factory=dict)
+    pool: dict[bool, list[Any]] = field(default_factory=dict)  # models drawn so far
     _algebra: Any = None
 
     # -- building ---------------------------------------------------------------------------
@@ -179,7 +180,7 @@ class Words:
         if missing:
             raise DerivationError(f"{sorted(missing)} is not assumed")
         equations = {n: e for n, e in self.equations.items() if n not in drop}
-        return replace(self, letters=letters, equations=equations, _algebra=None)
+        return replace(self, letters=letters, equations=equations, pool={}, _algebra=None)
 
     def _fresh(self, name: str) -> None:
         if name in self.letters or name in self.scalars or name in self.definitions:
@@ -255,7 +256,8 @@ class Algebra:
             difference = self.element(e.lhs - e.rhs)
             found.append(difference)
             if not e.point:
-                for _ in range(self.setting.derivatives):
+                taken = max((split(v)[0] for w in difference.terms for v in w), default=0)
+                for _ in range(self.setting.derivatives - taken):
                     difference = self._derivative(difference)
                     found.append(difference)
         if self.setting.transposes:
@@ -275,10 +277,22 @@ class Algebra:
 
     def normal_form(self, expr: sp.Expr) -> Terms:
         """The normal form of a tree, circles included."""
-        terms = self.element(expr).terms
-        plain = {w: c for w, c in terms.items() if not isinstance(w, Circle)}
-        circles = {w: c for w, c in terms.items() if isinstance(w, Circle)}
-        return combine(self.rules.normal_form(plain), self._reduce_circles(circles), self._number(1))
+        element = self.element(expr)
+        terms = element.terms
+        if self.setting.transposes and element.shape == SCALAR and () not in terms:
+            # a number equals its transpose: xᵀMy = yᵀMᵀx are one circle
+            terms = self._trace(Element(SCALAR, self._plain(terms)), expr).terms
+            terms = combine(terms, self._circles(element.terms), self._number(1))
+        circles = self._reduce_circles(self._circles(terms))
+        return combine(self.rules.normal_form(self._plain(terms)), circles, self._number(1))
+
+    @staticmethod
+    def _plain(terms: Terms) -> Terms:
+        return {w: c for w, c in terms.items() if not isinstance(w, Circle)}
+
+    @staticmethod
+    def _circles(terms: Terms) -> Terms:
+        return {w: c for w, c in terms.items() if isinstance(w, Circle)}
 
     def _reduce_circles(self, terms: Terms) -> Terms:
         """Rewrites every rotation; sound, and complete only where it ends in equal circles."""

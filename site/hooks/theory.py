@@ -14,8 +14,9 @@ from mathml import render
 from npgcheck.derivation.claim import Claim, Status
 from npgcheck.derivation.evidence import ClaimResult, Evidence, StatementResult, StepResult
 from npgcheck.derivation.language import Setting
-from npgcheck.derivation.latex import definition_latex, latex
+from npgcheck.derivation.latex import RELATIONS, definition_latex, latex
 from npgcheck.derivation.prove import ProveReport
+from npgcheck.derivation.words import Words
 
 KINDS = {
     "log": "real; its exponential is the indeterminate",
@@ -95,9 +96,12 @@ def _assumptions(r: ClaimResult) -> str:
 
 
 def _symbols(c: Claim) -> str:
-    settings: dict[int, Setting] = {id(s.setting): s.setting for s in c.statements}
+    settings: dict[int, Setting | Words] = {id(s.setting): s.setting for s in c.statements}
     out = ["## Symbols", ""]
     for s in settings.values():
+        if isinstance(s, Words):
+            out += _word_symbols(s)
+            continue
         rows = ["| symbol | meaning |", "|---|---|", f"| {_math(s.size)} | {s.size_means}, any |"]
         for name, kind in s.families.items():
             symbol = render(latex(_indexed(name)))
@@ -107,6 +111,37 @@ def _symbols(c: Claim) -> str:
             rows.append(f"| {_display(definition_latex(d))} | {meaning} |")
         out += [*rows, ""]
     return "\n".join(out)
+
+
+KNOWN = {"varies": "depends on θ", "symmetric": "symmetric", "nonnegative": "no entry below 0"}
+DOMAINS = {"unit": "in [0, 1)", "positive": "positive", "real": "real"}
+
+
+def _word_symbols(s: Words) -> list[str]:
+    """Letters, scalars, definitions and assumed equations of a setting of matrices."""
+    rows = ["| symbol | shape | meaning |", "|---|---|---|"]
+    for name, means in s.sizes.items():
+        rows.append(f"| {render(name)} | | {means}, any |")
+    for name, domain in s.scalars.items():
+        symbol = render(latex(_scalar(name)))
+        rows.append(f"| {symbol} | | {s.scalar_means[name]} ({DOMAINS[domain]}) |")
+    for info in s.letters.values():
+        known = ", ".join(text for key, text in KNOWN.items() if getattr(info, key))
+        shape = render(r" \times ".join(info.shape))
+        more = f" ({known})" if known else ""
+        rows.append(f"| {_math(info.symbol)} | {shape} | {info.means}{more} |")
+    for name, d in s.definitions.items():
+        rows.append(f"| {_display(definition_latex(d))} | | {s.meanings[name]} |")
+    rows += ["", "Assumed of these letters:", ""]
+    for e in s.equations.values():
+        rows.append(f"- {_math(e.lhs)} {render('=')} {_math(e.rhs)}: {e.name}")
+    return [*rows, ""]
+
+
+def _scalar(name: str) -> Any:
+    import sympy as sp
+
+    return sp.Symbol(name)
 
 
 def _indexed(name: str) -> Any:
@@ -121,12 +156,12 @@ def _statement(s: StatementResult) -> str:
     left = _math(st.lhs)
     for step in s.steps:
         rows.append(
-            f'<tr><td class="lhs">{left}</td><td>{render("=")}</td>'
+            f'<tr><td class="lhs">{left}</td><td>{render(RELATIONS[step.step.relation])}</td>'
             f'<td class="rhs">{_math(step.step.rhs)}</td>'
             f'<td class="why">{html.escape(step.step.why)}</td></tr>'
         )
         left = ""
-    claim = f"{_math(st.lhs)}{render('=')}{_math(st.rhs)}"
+    claim = f"{_math(st.lhs)}{render(RELATIONS[st.relation])}{_math(st.rhs)}"
     parts = [
         f"## {st.title} {{: #{st.name} }}\n",
         f'<div class="claim">{claim}{badge(s.status)}</div>\n',
@@ -145,13 +180,15 @@ def _statement(s: StatementResult) -> str:
 
 
 def _evidence(s: StatementResult) -> str:
+    setting = s.statement.setting
+    words = isinstance(setting, Words)
     lines = [
         '??? info "Evidence"',
         "",
-        "    | step | decided by | exact points | twins refuted |",
+        f"    | step | decided by | exact {'matrices' if words else 'points'} | twins refuted |",
         "    |---|---|---|---|",
     ]
-    size = s.statement.setting.size.name
+    size = setting.size_text if isinstance(setting, Words) else setting.size.name
     for step in s.steps:
         function, points = step.evidence
         lines.append(
@@ -162,6 +199,10 @@ def _evidence(s: StatementResult) -> str:
 
 
 def _decided(e: Evidence, size: str) -> str:
+    if e.method == "normal form" and e.outcome == "holds":
+        return f"equal normal forms under {e.bound} rules whose {e.cases} overlaps meet: every {size}"
+    if e.method == "signs" and e.outcome == "holds":
+        return f"what is dropped has no negative entry: every {size}"
     if e.complete and e.outcome == "holds":
         return f"cutoff lemma: {size} = 1 to {e.bound} settle every {size} ({e.cases} identities)"
     return f"{e.method}: {e.outcome}" + (f" ({html.escape(e.note)})" if e.note else "")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from npgcheck.derivation.claim import Claim, Status
-from npgcheck.derivation.evidence import ClaimResult, StepResult, check_claim
+from npgcheck.derivation.evidence import ClaimResult, StatementResult, StepResult, check_claim
 from npgcheck.derivation.language import DerivationError
 from npgcheck.derivation.latex import definition_latex, latex
 from npgcheck.errors import UsageError, nearest
@@ -146,7 +146,7 @@ def to_text(report: ProveReport) -> str:
     for r in report.results:
         lines += [f"{r.claim.id} · {r.claim.title}", ""]
         for s in r.statements:
-            sizes = _sizes(s.steps, s.statement.setting.size.name)
+            sizes = _sizes(s)
             lines.append(f"  {s.statement.name:<20} {s.status.text:<16} {sizes}")
             for step in s.steps:
                 for e in step.evidence:
@@ -177,12 +177,20 @@ def to_text(report: ProveReport) -> str:
     return "\n".join(lines)
 
 
-def _sizes(steps: tuple[StepResult, ...], size: str) -> str:
+def _sizes(s: StatementResult) -> str:
     """How many sizes settled it: the largest N of the cutoff lemma over the steps."""
-    bounds = [e.bound for s in steps for e in s.evidence if e.complete and e.outcome == "holds"]
-    if len(bounds) < len(steps):
+    complete = [e for st in s.steps for e in st.evidence if e.complete and e.outcome == "holds"]
+    if len(complete) < len(s.steps):
         return "no complete method applies"
-    return f"every {size}, settled by {size} ≤ {max(bounds)}"
+    bounds: dict[str, int] = {}
+    for e in complete:
+        for size, n in e.bounds:
+            bounds[size] = max(n, bounds.get(size, 1))
+    return f"every {', '.join(bounds)}, settled by {_limits(bounds.items())}"
+
+
+def _limits(bounds: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{size} ≤ {n}" for size, n in bounds)
 
 
 def to_json(report: ProveReport) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from mathml import render
 
 from npgcheck.derivation.claim import Claim, Status
 from npgcheck.derivation.evidence import ClaimResult, Evidence, StatementResult, StepResult
-from npgcheck.derivation.language import Setting
+from npgcheck.derivation.language import Partial
 from npgcheck.derivation.latex import definition_latex, latex
 from npgcheck.derivation.prove import ProveReport
+from npgcheck.derivation.setting import Family, Setting
 
 KINDS = {
     "log": "real; its exponential is the indeterminate",
@@ -98,10 +99,10 @@ def _symbols(c: Claim) -> str:
     settings: dict[int, Setting] = {id(s.setting): s.setting for s in c.statements}
     out = ["## Symbols", ""]
     for s in settings.values():
-        rows = ["| symbol | meaning |", "|---|---|", f"| {_math(s.size)} | {s.size_means}, any |"]
-        for name, kind in s.families.items():
-            symbol = render(latex(_indexed(name)))
-            rows.append(f"| {symbol} | {s.meanings[name]} ({KINDS[kind]}) |")
+        rows = ["| symbol | meaning |", "|---|---|"]
+        rows += [f"| {_math(size)} | {means}, any |" for size, means in s.sizes.items()]
+        for name, family in s.families.items():
+            rows.append(f"| {_family(family)} | {s.meanings[name]} ({KINDS[family.kind]}) |")
         for name, d in s.definitions.items():
             meaning = s.meanings[name] + (", held fixed by derivatives" if d.frozen else "")
             rows.append(f"| {_display(definition_latex(d))} | {meaning} |")
@@ -109,10 +110,17 @@ def _symbols(c: Claim) -> str:
     return "\n".join(out)
 
 
-def _indexed(name: str) -> Any:
+def _family(family: Family) -> str:
+    """A member with indices, and the rule for its derivative where it is a function."""
     import sympy as sp
 
-    return sp.IndexedBase(name)[sp.Symbol("k", integer=True)]
+    letters = [sp.Symbol(letter, integer=True) for letter in "abcd"[: len(family.sizes)]]
+    if family.slope is None:
+        return render(latex(family.base[letters] if letters else family.base))
+    indices, argument, derivative = family.slope
+    member = family.base[indices] if indices else family.base
+    variable = sp.IndexedBase(family.of)[argument]
+    return _display(f"{latex(Partial(member, variable))} = {latex(derivative)}")
 
 
 def _statement(s: StatementResult) -> str:
@@ -151,19 +159,19 @@ def _evidence(s: StatementResult) -> str:
         "    | step | decided by | exact points | twins refuted |",
         "    |---|---|---|---|",
     ]
-    size = s.statement.setting.size.name
     for step in s.steps:
         function, points = step.evidence
         lines.append(
-            f"    | {step.step.why} | {_decided(function, size)} "
+            f"    | {step.step.why} | {_decided(function)} "
             f"| {_points(points)} | {_twins(step)} |"
         )
     return "\n".join([*lines, ""])
 
 
-def _decided(e: Evidence, size: str) -> str:
+def _decided(e: Evidence) -> str:
     if e.complete and e.outcome == "holds":
-        return f"cutoff lemma: {size} = 1 to {e.bound} settle every {size} ({e.cases} identities)"
+        limits = ", ".join(f"{size} ≤ {n}" for size, n in e.bounds)
+        return f"cutoff lemma: {limits} settle all sizes ({e.cases} identities)"
     return f"{e.method}: {e.outcome}" + (f" ({html.escape(e.note)})" if e.note else "")
 
 

@@ -18,7 +18,7 @@ from npgcheck.derivation.language import (
     delta,
     free,
 )
-from npgcheck.derivation.laws import FAIR_SIGN, STANDARD_NORMAL
+from npgcheck.derivation.laws import FAIR_SIGN, STANDARD_NORMAL, Law
 from npgcheck.derivation.setting import Setting
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "DerivationError",
     "Expect",
     "GaussianMean",
+    "Law",
     "OutOfClass",
     "Partial",
     "Setting",

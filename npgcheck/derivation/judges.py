@@ -101,9 +101,10 @@ def function_evidence(
         bounds, method = dict.fromkeys(setting.sizes, SIZE_OUTSIDE_THE_CLASS), "rational functions"
         note = str(reason)
     complete, outcome = method == "cutoff lemma", "holds"
+    used = families_in(lhs, setting) | families_in(rhs, setting)
     try:
         for sizes in _grid(bounds):
-            ev = Evaluator(FunctionRing(setting, sizes), setting)
+            ev = Evaluator(FunctionRing(setting, sizes, used), setting)
             for idx in _patterns(free, setting, sizes):
                 cases += 1
                 difference = _difference(ev, lhs, rhs, idx)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -88,13 +88,18 @@ class FunctionRing:
 
     A "log" family θ contributes x_k = e^{θ_k} as an indeterminate and θ_k itself as a formal
     logarithm; θ and e^θ are algebraically independent, so nothing is lost.
+
+    Args:
+        families: those that occur: each indeterminate costs time.
     """
 
     draws = False
 
-    def __init__(self, setting: Setting, sizes: Mapping[sp.Symbol, int]) -> None:
+    def __init__(
+        self, setting: Setting, sizes: Mapping[sp.Symbol, int], families: Collection[str]
+    ) -> None:
         self.setting, self.sizes = setting, sizes
-        self._names = setting.members(sizes)
+        self._names = [slot for slot in setting.members(sizes) if slot[0] in families]
         labels = [f"g{i}" for i in range(len(self._names))] or ["g"]
         self._ctx = flint.fmpq_mpoly_ctx.get(labels, flint.Ordering.lex)
         self._gen = dict(zip(self._names, self._ctx.gens(), strict=False))

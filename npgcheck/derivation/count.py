@@ -197,7 +197,7 @@ class CountingRing:
         copies: how many values of an index a denominator under its sum is written out for.
     """
 
-    draws = False
+    drawn = 0
 
     def __init__(self, copies: Mapping[str, int]) -> None:
         self._fresh = itertools.count()

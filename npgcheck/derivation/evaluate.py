@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Protocol
 
 import sympy as sp
@@ -22,14 +23,14 @@ from npgcheck.derivation.language import (
     OutOfClass,
     Partial,
 )
-from npgcheck.derivation.setting import Family, Setting
+from npgcheck.derivation.setting import Family, Setting, families_in
 from npgcheck.derivation.values import Jet, LogLinear, Shape, chain_rule, monomials
 
 
 class Ring(Protocol):
     """What the evaluator needs to know about numbers."""
 
-    draws: bool  # whether members of random families change from one evaluation to the next
+    drawn: int  # inside a mean over points: which point; 0 elsewhere
 
     def const(self, value: Fraction) -> Any: ...
     def size(self, size: sp.Symbol) -> Any: ...
@@ -70,7 +71,7 @@ class _At:
     directions: tuple[_Direction, ...] = ()
     moves: tuple[_Move, ...] = ()
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         return tuple(d.order for d in self.directions)
 
@@ -99,7 +100,10 @@ class Evaluator:
         self.ring = ring
         self.setting = setting
         self._memo: dict[Any, Jet] = {}
-        self._depth = 0  # inside a mean over points, values depend on the point: no memory
+        draws = {f for f, family in setting.families.items() if family.kind == "random"}
+        bodies = {name: d.body for name, d in setting.definitions.items()} if draws else {}
+        self._random = {n for n, body in bodies.items() if draws & families_in(body, setting)}
+        self._random |= draws
 
     def value(self, expr: sp.Expr, indices: Mapping[sp.Symbol, Any]) -> LogLinear:
         """The value of a tree whose free indices have the given values."""
@@ -123,7 +127,7 @@ class Evaluator:
             return self._number(Fraction(int(e.p), int(e.q)), at)
         if isinstance(e, sp.Indexed):
             values = tuple(self._index(i, idx) for i in e.indices)
-            return self._named(str(e.base.label), values, at)
+            return self._named(e.base.label.name, values, at)
         if e.is_Add or e.is_Mul:
             out = self._go(e.args[0], idx, at)
             for arg in e.args[1:]:
@@ -151,8 +155,9 @@ class Evaluator:
 
     # -- names ----------------------------------------------------------------------------
     def _named(self, name: str, values: tuple[Any, ...], at: _At) -> Jet:
-        key = (name, values, at)
-        if self._depth == 0 and key in self._memo:
+        # inside a mean over points, what is random depends on the point
+        key = (name, values, at, self.ring.drawn if name in self._random else 0)
+        if key in self._memo:
             return self._memo[key]
         if name in self.setting.definitions:
             jet = self._definition(name, values, at)
@@ -160,8 +165,7 @@ class Evaluator:
             jet = self._member(name, values, at)
         else:
             raise DerivationError(f"{name!r} is neither a family nor a definition")
-        if self._depth == 0:
-            self._memo[key] = jet
+        self._memo[key] = jet
         return jet
 
     def _definition(self, name: str, values: tuple[Any, ...], at: _At) -> Jet:
@@ -261,7 +265,7 @@ class Evaluator:
     def _log(self, e: sp.Expr, idx: dict[sp.Symbol, Any], at: _At) -> Jet:
         # products, powers and exponentials come apart before a formal logarithm is made:
         # log(e^{θ_a} / Z) = θ_a − log Z
-        name = str(e.base.label) if isinstance(e, sp.Indexed) else getattr(e, "name", "")
+        name = e.base.label.name if isinstance(e, sp.Indexed) else getattr(e, "name", "")
         d = self.setting.definitions.get(name)
         if d is not None and not d.frozen:
             values = [self._index(i, idx) for i in getattr(e, "indices", ())]
@@ -293,18 +297,14 @@ class Evaluator:
             body, symbol, law = e.args
             return self._total(law[symbol] * body, symbol, idx, at)
         if isinstance(e, GaussianMean):
-            self._depth += self.ring.draws
-            try:
-                return self.ring.mean(lambda: self._go(e.args[0], idx, at))
-            finally:
-                self._depth -= self.ring.draws
+            return self.ring.mean(lambda: self._go(e.args[0], idx, at))
         if isinstance(e, Along):
             body, base, index, parameter, change = e.args
-            move = _Move(str(base.label), index, parameter, change, tuple(idx.items()))
+            move = _Move(base.label.name, index, parameter, change, tuple(idx.items()))
             return self._go(body, idx, replace(at, moves=(*at.moves, move)))
         if isinstance(e, Partial):
             variable = e.args[1]
-            name = str(variable.base.label)
+            name = variable.base.label.name
             family = self.setting.families.get(name)
             if family is None or family.symmetric:
                 raise DerivationError(f"a derivative with respect to {variable}, not a family")

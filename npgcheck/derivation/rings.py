@@ -93,7 +93,7 @@ class FunctionRing:
         families: those that occur: each indeterminate costs time.
     """
 
-    draws = False
+    drawn = 0
 
     def __init__(
         self, setting: Setting, sizes: Mapping[sp.Symbol, int], families: Collection[str]
@@ -218,12 +218,11 @@ def _prime_logs(value: Fraction, const: Callable[[Fraction], Any]) -> LogLinear:
 class _Points:
     """Family members are given numbers; random ones run over the nodes of their law."""
 
-    draws = True
-
     def __init__(
         self, setting: Setting, sizes: Mapping[sp.Symbol, int], members: Mapping[_Slot, Any]
     ) -> None:
         self.setting, self.sizes, self.members = setting, sizes, members
+        self.drawn = 0
         self._drawn: dict[_Slot, Fraction] = {}
 
     def total(self, body: Callable[[int], Jet], size: sp.Symbol) -> Jet:
@@ -242,13 +241,14 @@ class _Points:
         families = self.setting.families
         slots = [s for s in self.setting.members(self.sizes) if families[s[0]].kind == "random"]
         nodes, total = self.setting.law.nodes, None
-        for values in itertools.product(nodes, repeat=len(slots)):
+        for number, values in enumerate(itertools.product(nodes, repeat=len(slots)), start=1):
+            self.drawn = number
             self._drawn = dict(zip(slots, values, strict=True))
             weight = self.const(math.prod((nodes[v] for v in values), start=Fraction(1)))
             drawn = body()
             jet = Jet([entry * LogLinear(weight) for entry in drawn.entries], drawn.shape)
             total = jet if total is None else total + jet
-        self._drawn = {}
+        self.drawn, self._drawn = 0, {}
         if total is None:
             raise OutOfClass("a law without nodes")
         return total

@@ -128,7 +128,7 @@ class Setting:
         name = str(getattr(member, "base", member))
         family = self.families[name]
         rule = (tuple(getattr(member, "indices", ())), variable.indices[0], sp.sympify(derivative))
-        of = str(variable.base.label)
+        of = variable.base.label.name
         if of not in self.families or family.kind == "random" or family.slope is not None:
             raise DerivationError(f"{name!r} cannot be a function of {of!r}")
         self.families[name] = replace(family, of=of, slope=rule)
@@ -224,7 +224,7 @@ def free_indices(expr: sp.Basic, setting: Setting) -> set[sp.Symbol]:
             known = e in scope or e in setting.sizes
             return set() if known or e.name in {**setting.definitions, **setting.families} else {e}
         if isinstance(e, sp.Indexed):
-            ranges(str(e.base.label), e.indices)
+            ranges(e.base.label.name, e.indices)
             return set().union(*(walk(i, scope) for i in e.indices))
         if isinstance(e, sp.IndexedBase):
             return set()
@@ -246,10 +246,10 @@ def free_indices(expr: sp.Basic, setting: Setting) -> set[sp.Symbol]:
                 out |= walk(low, scope) | walk(high, scope)
             return out | walk(e.function, inner)
         if isinstance(e, Along):
-            ranges(str(e.args[1].label), (e.args[2],))
+            ranges(e.args[1].label.name, (e.args[2],))
             return walk(e.args[0], scope) | walk(e.args[3], scope) | walk(e.args[4], inner)
         if isinstance(e, Expect):
-            ranges(str(e.args[2].label), (e.args[1],))
+            ranges(e.args[2].label.name, (e.args[1],))
         elif isinstance(e, Partial) and not isinstance(e.args[1], sp.Indexed):
             raise DerivationError(f"a derivative with respect to {e.args[1]}")
         return set().union(*(walk(arg, inner) for arg in e.args))
@@ -266,7 +266,7 @@ def families_in(expr: sp.Basic, setting: Setting) -> set[str]:
     visited: set[str] = set()
 
     def walk(e: sp.Basic) -> None:
-        name = str(e.label) if isinstance(e, sp.IndexedBase) else getattr(e, "name", "")
+        name = e.label.name if isinstance(e, sp.IndexedBase) else getattr(e, "name", "")
         if name in setting.families and name not in found:
             found.add(name)
             slope = setting.families[name].slope

@@ -32,15 +32,19 @@ class LogLinear:
 
     def __init__(self, pure: Any, logs: Mapping[Hashable, Any] | None = None) -> None:
         self.pure = pure
-        self.logs = {k: c for k, c in (logs or {}).items() if not vanishes(c)}
+        self.logs = {k: c for k, c in logs.items() if not vanishes(c)} if logs else {}
 
     def __add__(self, other: LogLinear) -> LogLinear:
+        if not self.logs and not other.logs:
+            return LogLinear(self.pure + other.pure)
         logs = dict(self.logs)
         for key, c in other.logs.items():
             logs[key] = logs[key] + c if key in logs else c
         return LogLinear(self.pure + other.pure, logs)
 
     def __mul__(self, other: LogLinear) -> LogLinear:
+        if not self.logs and not other.logs:
+            return LogLinear(self.pure * other.pure)
         if self.logs and other.logs:
             raise OutOfClass("a product of two logarithms")
         one, two = (self, other) if self.logs else (other, self)

@@ -42,6 +42,12 @@ CLAIM = dv.Claim(
             mistakes=[("the −π term is missing", dv.delta(b, c))],
         ),
         dv.Statement.chain(
+            "jacobian", "The Jacobian of π is its Fisher matrix", S,
+            (dv.Partial(pi[c], theta[b]), closed), free=(b, c),
+            steps=[("∂ π is π ∂ log π", pi[c] * score(c, b)), ("insert the score", closed)],
+            mistakes=[("the diagonal only", pi[b] * (1 - pi[b]) * dv.delta(b, c))],
+        ),
+        dv.Statement.chain(
             "zero-mean", "The score has mean zero", S, (dv.Expect(score(a, b), a, pi), 0),
             free=(b,), steps=[
                 ("insert the score", S.sum(pi[a] * (dv.delta(a, b) - pi[b]), a)),
@@ -68,11 +74,11 @@ CLAIM = dv.Claim(
         dv.Statement.chain(
             "variance", "vᵀFv is a variance, so F is positive semidefinite", S,
             (S.sum(v[i] * F[i, j] * v[j], i, j), variance),
+            nonnegative="squares with positive weights",
             steps=[("insert F", S.sum(pi[k] * v[k] ** 2, k) - mean_v**2),
                    ("complete the square", variance)],
         ),
     ),
-    covers="Every identity for every n ≥ 1 and all real logits. That the right-hand side of the "
-    "last one is not negative is read off: a sum of squares with positive weights.",
+    covers="Every identity for every n ≥ 1 and all real logits.",
     justifies=("npgcheck.fisher.fisher", "npgcheck.policy.SoftmaxPolicy"),
 )

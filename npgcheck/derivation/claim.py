@@ -14,7 +14,8 @@ from typing import Any
 
 import sympy as sp
 
-from npgcheck.derivation.language import DerivationError, Setting, free_indices
+from npgcheck.derivation.language import DerivationError
+from npgcheck.derivation.setting import Setting, free_indices
 from npgcheck.derivation.words import Words
 
 
@@ -57,6 +58,7 @@ class Statement:
         lhs, rhs: the equation.
         steps: the chain from lhs to rhs.
         mistakes: (what it is called, the wrong right-hand side): each must be refuted.
+        nonnegative: why the right-hand side cannot be negative; "" where that is not claimed.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Statement:
     rhs: sp.Expr
     steps: tuple[Step, ...]
     mistakes: tuple[tuple[str, sp.Expr], ...] = ()
+    nonnegative: str = ""
 
     @staticmethod
     def chain(
@@ -77,6 +80,7 @@ class Statement:
         steps: Sequence[tuple[str, Any] | tuple[str, Any, str]],
         free: tuple[sp.Symbol, ...] = (),
         mistakes: Sequence[tuple[str, Any]] = (),
+        nonnegative: str = "",
     ) -> Statement:
         """A statement whose steps are given as (reason, next expression[, relation]).
 
@@ -90,13 +94,14 @@ class Statement:
             made.append(Step(at, sp.sympify(expr), why, *relation))
             at = made[-1].rhs
         wrong = tuple((what, sp.sympify(expr)) for what, expr in mistakes)
-        statement = Statement(name, title, setting, free, lhs, rhs, tuple(made), wrong)
+        steps_made = tuple(made)
+        statement = Statement(name, title, setting, free, lhs, rhs, steps_made, wrong, nonnegative)
         statement.validate()
         return statement
 
     @property
     def relation(self) -> str:
-        """"=", or "≥" as soon as one step is an inequality."""
+        """ "=", or "≥" as soon as one step is an inequality."""
         return "≥" if any(step.relation == "≥" for step in self.steps) else "="
 
     def validate(self) -> None:
@@ -170,15 +175,31 @@ class Claim:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every equation and definition, whatever the dummies' serial numbers."""
-        parts = [self.id]
+        """SHA-256 over everything that is said, whatever the dummies' serial numbers."""
+        parts = [self.id, self.title, self.source, self.covers, *self.uses, *self.justifies]
+        for a in self.assumptions:
+            parts += [a.text, a.breaks, a.instead]
+            parts += [] if a.without is None else _setting_text(a.without)
         for s in self.statements:
-            parts += [d.base.name + canonical(d.body) for d in s.setting.definitions.values()]
-            parts += [canonical(expr) for expr in (s.lhs, *(step.rhs for step in s.steps))]
-            if isinstance(s.setting, Words):
-                parts += s.setting.canonical_assumptions(canonical)
-                parts += [step.relation for step in s.steps]
+            parts += [s.name, s.title, s.nonnegative, *_setting_text(s.setting)]
+            parts += [canonical(expr) for expr in (s.lhs, s.rhs, *s.free)]
+            parts += [step.why + step.relation + canonical(step.rhs) for step in s.steps]
+            parts += [what + canonical(wrong) for what, wrong in s.mistakes]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _setting_text(s: Setting | Words) -> list[str]:
+    if isinstance(s, Words):
+        return s.text(canonical)
+    parts = [f"{size}: {means}" for size, means in s.sizes.items()] + [s.law.name]
+    for name, family in s.families.items():
+        rule = "" if family.slope is None else canonical(family.slope[2])
+        kind = f"{name} {family.kind} {family.sizes} {family.symmetric} {family.of}"
+        parts.append(f"{kind} {rule} {s.meanings[name]}")
+    for name, d in s.definitions.items():
+        indices = [f"{i.name} {s.range_of(i)}" for i in d.indices]
+        parts.append(f"{name} {indices} {canonical(d.body)} {d.frozen} {s.meanings[name]}")
+    return parts
 
 
 def canonical(expr: sp.Basic) -> str:

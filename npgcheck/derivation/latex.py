@@ -7,7 +7,8 @@ from typing import Any
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from npgcheck.derivation.language import Coefficient, Definition, Expect, GaussianMean, Partial
+from npgcheck.derivation.language import Along, Coefficient, Expect, GaussianMean, Partial
+from npgcheck.derivation.setting import Definition
 from npgcheck.derivation.words import D, Letter, Name, T, Trace
 
 
@@ -98,6 +99,14 @@ class _Printer(LatexPrinter):
         text = self._print(inner)
         text = _brackets(text) if inner.is_Add else text
         return f"[{self._print(parameter)}^{{{order}}}] \\; {text}"
+
+    def _print_Along(self, expr: Along) -> str:  # noqa: N802
+        inner, base, index, parameter, change = expr.args
+        member = self._print(base[index])
+        moved = self._print(parameter * change)
+        text = self._print(inner)
+        text = _brackets(text) if inner.is_Add else text
+        return f"{text} \\big|_{{{member} + {moved}}}"
 
     def _print_Expect(self, expr: Expect) -> str:  # noqa: N802
         body, index, law = expr.args

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from npgcheck.derivation.claim import Claim, Status
-from npgcheck.derivation.evidence import ClaimResult, StepResult, check_claim
+from npgcheck.derivation.evidence import ClaimResult, StatementResult, StepResult, check_claim
 from npgcheck.derivation.language import DerivationError
 from npgcheck.derivation.latex import definition_latex, relation_latex
 from npgcheck.derivation.words import Words
@@ -148,10 +148,7 @@ def to_text(report: ProveReport) -> str:
         lines += [f"{r.claim.id} · {r.claim.title}", ""]
         for s in r.statements:
             setting = s.statement.setting
-            if isinstance(setting, Words):
-                sizes = matrix_sizes(s.steps, setting)
-            else:
-                sizes = _sizes(s.steps, setting.size.name)
+            sizes = matrix_sizes(s.steps, setting) if isinstance(setting, Words) else _sizes(s)
             lines.append(f"  {s.statement.name:<20} {s.status.text:<16} {sizes}")
             for step in s.steps:
                 for e in step.evidence:
@@ -182,12 +179,20 @@ def to_text(report: ProveReport) -> str:
     return "\n".join(lines)
 
 
-def _sizes(steps: tuple[StepResult, ...], size: str) -> str:
+def _sizes(s: StatementResult) -> str:
     """How many sizes settled it: the largest N of the cutoff lemma over the steps."""
-    bounds = [e.bound for s in steps for e in s.evidence if e.complete and e.outcome == "holds"]
-    if len(bounds) < len(steps):
+    complete = [e for st in s.steps for e in st.evidence if e.complete and e.outcome == "holds"]
+    if len(complete) < len(s.steps):
         return "no complete method applies"
-    return f"every {size}, settled by {size} ≤ {max(bounds)}"
+    bounds: dict[str, int] = {}
+    for e in complete:
+        for size, n in e.bounds:
+            bounds[size] = max(n, bounds.get(size, 1))
+    return f"every {', '.join(bounds)}, settled by {_limits(bounds.items())}"
+
+
+def _limits(bounds: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{size} ≤ {n}" for size, n in bounds)
 
 
 def matrix_sizes(steps: tuple[StepResult, ...], setting: Words) -> str:

@@ -75,9 +75,10 @@ def twins(step: Step, statement: Statement) -> list[Twin]:
         for mutate in (_terms, _deltas, _constants):
             found = [Twin(f"left: {f}", new, step.rhs) for f, new in _sites(step.lhs, mutate)]
             made += found[:2]
+    range_of = statement.setting.range_of
     for one in statement.free:
         for other in statement.free:
-            if one != other:
+            if one != other and range_of(one) == range_of(other):
                 renamed = step.rhs.xreplace({one: other})
                 made.append(Twin(f"the index {one} read as {other}", step.lhs, renamed))
     made.append(Twin("one added to the right-hand side", step.lhs, step.rhs + 1))

@@ -38,13 +38,19 @@ def mdp(
     m = SimpleNamespace(W=W)
     m.gamma = W.scalar("gamma", "unit", "the discount factor, 0 ≤ γ < 1")
     m.one = W.letter("1_S", "S", "1", "ones, one per state", r"\mathbf{1}_S", draw="ones")
-    m.ones = W.letter("1_SA", "SA", "1", "ones, per state and action", r"\mathbf{1}_{SA}", draw="ones")
+    m.ones = W.letter(
+        "1_SA", "SA", "1", "ones, per state and action", r"\mathbf{1}_{SA}", draw="ones"
+    )
     drawn = "stochastic" if rows else "free"
     m.P = W.letter("P", "SA", "S", "P(s′ | s, a)", draw=drawn, nonnegative=rows)
-    m.E = W.letter("E", "SA", "S", "a function of s, read at (s, a)", draw="selector", nonnegative=True)
+    m.E = W.letter(
+        "E", "SA", "S", "a function of s, read at (s, a)", draw="selector", nonnegative=True
+    )
     if rewards:
         m.R = W.letter("R", "SA", "1", "expected rewards")
-    m.rho = W.letter("rho", "1", "S", "initial distribution, a row", r"\rho", draw=drawn, nonnegative=rows)
+    m.rho = W.letter(
+        "rho", "1", "S", "initial distribution, a row", r"\rho", draw=drawn, nonnegative=rows
+    )
     W.assume("E repeats ones", m.E * m.one, m.ones)
     if rows:
         W.assume("the rows of P sum to one", m.P * m.one, m.ones)
@@ -66,7 +72,9 @@ def policy(m: SimpleNamespace, mark: str = "", varies: bool = False) -> tuple[An
     """Adds a policy Π and K = (I − γΠP)⁻¹ to a setting; `mark` tells several policies apart."""
     W, tex = m.W, f"^{{{mark}}}" if mark else ""
     known = {"varies": varies, "nonnegative": True}
-    Pi = W.letter(f"Pi{mark}", "S", "SA", "π(a | s) at (s, (s, a))", rf"\Pi{tex}", draw="policy", **known)
+    Pi = W.letter(
+        f"Pi{mark}", "S", "SA", "π(a | s) at (s, (s, a))", rf"\Pi{tex}", draw="policy", **known
+    )
     name = SUM_TO_ONE + (f" ({mark})" if mark else "")
     W.assume(name, Pi * m.E, 1)
     K = W.inverse(f"K{mark}", 1 - m.gamma * Pi * m.P, "S", "Σ_t γᵗ (ΠP)ᵗ", f"K{tex}", **known)
@@ -150,9 +158,7 @@ def average(policy: str) -> Any:
 
     def draw(model: Any) -> list[Any]:
         d, Pi, R = stationary(policy)(model), model.values[policy], model.values["R"][0]
-        return [
-            sum(d[j] @ Pi[k - j] for j in range(k + 1)) @ R for k in range(model.length)
-        ]
+        return [sum(d[j] @ Pi[k - j] for j in range(k + 1)) @ R for k in range(model.length)]
 
     return draw
 
@@ -165,9 +171,7 @@ def differential_values(policy: str, average: str) -> Any:
         Pi, eta = model.values[policy], model.values[average]
         one, R = model.constant(("S", "1"), 1), model.values["R"][0]
         right = [p @ R - one @ e for p, e in zip(Pi, eta, strict=True)]
-        return [
-            sum(inverse[j] @ right[k - j] for j in range(k + 1)) for k in range(model.length)
-        ]
+        return [sum(inverse[j] @ right[k - j] for j in range(k + 1)) for k in range(model.length)]
 
     return draw
 

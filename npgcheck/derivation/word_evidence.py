@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from npgcheck.derivation.judges import Evidence
 from npgcheck.derivation.language import DerivationError, OutOfClass
 from npgcheck.derivation.matrices import Model, SingularModel
 from npgcheck.derivation.rewriting import Quotient, Terms
@@ -25,10 +26,8 @@ from npgcheck.derivation.words import Circle, D, Letter, T, Words, split
 MODELS = {"=": 5, "≥": 15}  # exact models per relation: a wrong inequality may hold at a few
 
 
-def form_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=") -> Any:
+def form_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=") -> Evidence:
     """Decides an equation by its normal form, or an inequality by its signs."""
-    from npgcheck.derivation.evidence import Evidence
-
     start, method = time.perf_counter(), "normal form" if relation == "=" else "signs"
     bound, pairs, note = 0, 0, ""
     try:
@@ -123,10 +122,8 @@ def _fails(model: Model, lhs: sp.Expr, rhs: sp.Expr, relation: str) -> tuple[Any
     return None
 
 
-def matrix_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=") -> Any:
+def matrix_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=") -> Evidence:
     """Evaluates both sides in exact matrices that satisfy the assumptions."""
-    from npgcheck.derivation.evidence import Evidence
-
     start, outcome, note, cases = time.perf_counter(), "holds", "", 0
     try:
         for model in models(setting, relation):
@@ -143,7 +140,9 @@ def matrix_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = 
     return Evidence("exact matrices", outcome, False, 3, cases, note, seconds)
 
 
-def judge_words(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=") -> tuple[Any, Any]:
+def judge_words(
+    lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "="
+) -> tuple[Evidence, Evidence]:
     """Everything that can be found out about one relation between matrices."""
     return (
         form_evidence(lhs, rhs, setting, relation),

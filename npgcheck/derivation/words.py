@@ -169,7 +169,9 @@ class Words:
 
         Nothing is assumed any more about the signs of what is drawn otherwise, or of inverses.
         """
-        unsigned = {n for n, info in self.letters.items() if info.inverse_of is not None} if draw else ()
+        unsigned = (
+            {n for n, info in self.letters.items() if info.inverse_of is not None} if draw else ()
+        )
         letters = {
             n: replace(info, nonnegative=info.nonnegative and n not in unsigned)
             for n, info in self.letters.items()
@@ -202,12 +204,17 @@ class Words:
         """Raises `DerivationError` where letters are unknown or shapes do not match."""
         self.algebra.element(expr)
 
-    def canonical_assumptions(self, canonical: Callable[[sp.Basic], str]) -> list[str]:
-        """For the digest: every equation, sign and shape that a proof may use."""
-        return [
-            f"{e.name}: {canonical(e.lhs)} = {canonical(e.rhs)} {e.point}"
-            for e in self.equations.values()
-        ] + [f"{n} {i.shape} {i.symmetric} {i.nonnegative}" for n, i in self.letters.items()]
+    def text(self, canonical: Callable[[sp.Basic], str]) -> list[str]:
+        """For the digest: everything that a proof may use and a page shows."""
+        out = [f"{n}: {means}" for n, means in {**self.sizes, **self.scalar_means}.items()]
+        out += [f"{name} {domain}" for name, domain in self.scalars.items()]
+        for e in self.equations.values():
+            out.append(f"{e.name}: {canonical(e.lhs)} = {canonical(e.rhs)} {e.point}")
+        for n, i in self.letters.items():
+            out.append(f"{n} {i.shape} {i.means} {i.varies} {i.symmetric} {i.nonnegative}")
+        for n, d in self.definitions.items():
+            out.append(f"{n}: {canonical(d.body)} {self.meanings[n]}")
+        return out
 
 
 @dataclass(frozen=True)
@@ -218,7 +225,7 @@ class Element:
     terms: Terms
 
 
-class Circle(tuple):  # type: ignore[type-arg]
+class Circle(tuple[str, ...]):
     """A word read around a circle: the trace of its product."""
 
     __slots__ = ()
@@ -354,7 +361,9 @@ class Algebra:
             return self._derivative(self.element(e.args[0]))
         if isinstance(e, Trace):
             return self._trace(self.element(e.args[0]), e)
-        raise OutOfClass(f"{e} is not an expression in matrices; inverses have letters of their own")
+        raise OutOfClass(
+            f"{e} is not an expression in matrices; inverses have letters of their own"
+        )
 
     def scalar(self, e: sp.Expr) -> Quotient:
         """A commuting tree as a rational function of the scalars."""

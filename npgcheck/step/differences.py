@@ -99,7 +99,10 @@ class Differences:
 
     def _central(self, vector: Array, t: float) -> tuple[Array, Array]:
         """(z(θ+tv) − z(θ−tv))/2t, and the second difference over t."""
-        ahead, behind = self._outputs(self.theta + t * vector), self._outputs(self.theta - t * vector)
+        ahead, behind = (
+            self._outputs(self.theta + t * vector),
+            self._outputs(self.theta - t * vector),
+        )
         return (ahead - behind) / (2.0 * t), (ahead - 2.0 * self.center + behind) / t
 
     def _smooth(self, vector: Array) -> Directional:
@@ -147,9 +150,7 @@ class Differences:
     def _kinky(self, vector: Array) -> Directional:
         """Row by row, the step at which two successive extrapolations agree best."""
         found = [self._central(vector, t) for t in KINK_STEPS]
-        pairs = [
-            (64.0 * found[i + 1][0] - found[i][0]) / 63.0 for i in range(len(KINK_STEPS) - 1)
-        ]
+        pairs = [(64.0 * found[i + 1][0] - found[i][0]) / 63.0 for i in range(len(KINK_STEPS) - 1)]
         value = pairs[-1].copy()
         bias = np.full((len(value), 1), np.inf)
         noise = np.full((len(value), 1), KINK_NOISE * self.noise / KINK_STEPS[-2])

@@ -104,7 +104,10 @@ def _tried(
     factors: list[tuple[float, list]] = [(1.0, [])]
     free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
     known: list[tuple[float, list]] = [
-        (count, [names.named("batch-size-scale", note="a sum over the rows in place of their mean")]),
+        (
+            count,
+            [names.named("batch-size-scale", note="a sum over the rows in place of their mean")],
+        ),
         (4.0, [names.named("metric-constant", note="4 F: the metric of quantum mechanics")]),
         (2.0, [names.named("metric-constant", note="2 F: the Hessian of twice the divergence")]),
     ]
@@ -164,9 +167,7 @@ def _properties(
     return results
 
 
-def _linear(
-    function: Function, answers: dict[str, Array], probes: Probes, u: float
-) -> CheckResult:
+def _linear(function: Function, answers: dict[str, Array], probes: Probes, u: float) -> CheckResult:
     """F(v/4 + w) = F v/4 + F w, for the first two directions."""
     first, second = list(answers)[:2]
     v, w = probes.directions[first], probes.directions[second]

@@ -81,7 +81,10 @@ def _off_direction(probes: Probes, taken: Taken, verdict: Verdict) -> str:
     size = float(np.linalg.norm(delta))
     allowed = CONSTANT * (taken.rounding + probes.unit * size)
     off = float(np.linalg.norm(rest))
-    verdict.ratio, verdict.digits = off / allowed, float(np.clip(-np.log10(off / size + 1e-17), 0, 17))
+    verdict.ratio, verdict.digits = (
+        off / allowed,
+        float(np.clip(-np.log10(off / size + 1e-17), 0, 17)),
+    )
     verdict.numbers["factor"] = factor
     if off <= allowed:
         return ""
@@ -120,8 +123,8 @@ def _length(
         return
     reverse = float(rows.weights @ rows.law.kl(rows.outputs_at(new), rows.z))
     damped = model + 0.5 * taken.damping * float(delta @ delta)
-    tolerance = LENGTH + 4.0 * CONSTANT * probes.unit + 4.0 * taken.rounding / float(
-        np.linalg.norm(delta)
+    tolerance = (
+        LENGTH + 4.0 * CONSTANT * probes.unit + 4.0 * taken.rounding / float(np.linalg.norm(delta))
     )
     verdict.numbers.update(reverse=reverse, damped=damped)
     fraction, rule = _fraction(model, damped, delta_kl, tolerance)
@@ -151,7 +154,9 @@ def _length(
             said.append(names.named("kl-not-checked"))
         else:
             verdict.status = "fail"
-            what = f"KL = {realised:.4g} > {delta_kl:g}" if not within else f"the gain is {gain:.3g}"
+            what = (
+                f"KL = {realised:.4g} > {delta_kl:g}" if not within else f"the gain is {gain:.3g}"
+            )
             verdict.reason = f"a step was accepted with {what}"
             return
     elif not full and fraction < 1.0:
@@ -169,9 +174,7 @@ def _length(
     verdict.explain(said, declared)
 
 
-def _fraction(
-    model: float, damped: float, max_kl: float, tolerance: float
-) -> tuple[float, str]:
+def _fraction(model: float, damped: float, max_kl: float, tolerance: float) -> tuple[float, str]:
     """Δ's length in units of the longest step, and by which rule: a full step decides."""
     undamped, other = float(np.sqrt(model / max_kl)), float(np.sqrt(damped / max_kl))
     if abs(undamped - 1.0) <= tolerance:

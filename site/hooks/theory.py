@@ -13,9 +13,10 @@ from mathml import render
 
 from npgcheck.derivation.claim import Claim, Status
 from npgcheck.derivation.evidence import ClaimResult, Evidence, StatementResult, StepResult
-from npgcheck.derivation.language import Setting
+from npgcheck.derivation.language import Partial
 from npgcheck.derivation.latex import RELATIONS, definition_latex, latex
 from npgcheck.derivation.prove import ProveReport
+from npgcheck.derivation.setting import Family, Setting
 from npgcheck.derivation.words import Words
 
 KINDS = {
@@ -102,10 +103,10 @@ def _symbols(c: Claim) -> str:
         if isinstance(s, Words):
             out += _word_symbols(s)
             continue
-        rows = ["| symbol | meaning |", "|---|---|", f"| {_math(s.size)} | {s.size_means}, any |"]
-        for name, kind in s.families.items():
-            symbol = render(latex(_indexed(name)))
-            rows.append(f"| {symbol} | {s.meanings[name]} ({KINDS[kind]}) |")
+        rows = ["| symbol | meaning |", "|---|---|"]
+        rows += [f"| {_math(size)} | {means}, any |" for size, means in s.sizes.items()]
+        for name, family in s.families.items():
+            rows.append(f"| {_family(family)} | {s.meanings[name]} ({KINDS[family.kind]}) |")
         for name, d in s.definitions.items():
             meaning = s.meanings[name] + (", held fixed by derivatives" if d.frozen else "")
             rows.append(f"| {_display(definition_latex(d))} | {meaning} |")
@@ -119,11 +120,12 @@ DOMAINS = {"unit": "in [0, 1)", "positive": "positive", "real": "real"}
 
 def _word_symbols(s: Words) -> list[str]:
     """Letters, scalars, definitions and assumed equations of a setting of matrices."""
+    import sympy as sp
+
     rows = ["| symbol | shape | meaning |", "|---|---|---|"]
-    for name, means in s.sizes.items():
-        rows.append(f"| {render(name)} | | {means}, any |")
+    rows += [f"| {render(name)} | | {means}, any |" for name, means in s.sizes.items()]
     for name, domain in s.scalars.items():
-        symbol = render(latex(_scalar(name)))
+        symbol = render(latex(sp.Symbol(name)))
         rows.append(f"| {symbol} | | {s.scalar_means[name]} ({DOMAINS[domain]}) |")
     for info in s.letters.values():
         known = ", ".join(text for key, text in KNOWN.items() if getattr(info, key))
@@ -138,16 +140,17 @@ def _word_symbols(s: Words) -> list[str]:
     return [*rows, ""]
 
 
-def _scalar(name: str) -> Any:
+def _family(family: Family) -> str:
+    """A member with indices, and the rule for its derivative where it is a function."""
     import sympy as sp
 
-    return sp.Symbol(name)
-
-
-def _indexed(name: str) -> Any:
-    import sympy as sp
-
-    return sp.IndexedBase(name)[sp.Symbol("k", integer=True)]
+    letters = [sp.Symbol(letter, integer=True) for letter in "abcd"[: len(family.sizes)]]
+    if family.slope is None:
+        return render(latex(family.base[letters] if letters else family.base))
+    indices, argument, derivative = family.slope
+    member = family.base[indices] if indices else family.base
+    variable = sp.IndexedBase(family.of)[argument]
+    return _display(f"{latex(Partial(member, variable))} = {latex(derivative)}")
 
 
 def _statement(s: StatementResult) -> str:
@@ -188,23 +191,26 @@ def _evidence(s: StatementResult) -> str:
         f"    | step | decided by | exact {'matrices' if words else 'points'} | twins refuted |",
         "    |---|---|---|---|",
     ]
-    size = setting.size_text if isinstance(setting, Words) else setting.size.name
     for step in s.steps:
         function, points = step.evidence
         lines.append(
-            f"    | {step.step.why} | {_decided(function, size)} "
+            f"    | {step.step.why} | {_decided(function, setting)} "
             f"| {_points(points)} | {_twins(step)} |"
         )
     return "\n".join([*lines, ""])
 
 
-def _decided(e: Evidence, size: str) -> str:
-    if e.method == "normal form" and e.outcome == "holds":
-        return f"equal normal forms under {e.bound} rules whose {e.cases} overlaps meet: every {size}"
-    if e.method == "signs" and e.outcome == "holds":
-        return f"what is dropped has no negative entry: every {size}"
+def _decided(e: Evidence, setting: Setting | Words) -> str:
+    if isinstance(setting, Words) and e.outcome == "holds":
+        if e.method == "signs":
+            return f"what is dropped has no negative entry: every {setting.size_text}"
+        return (
+            f"equal normal forms under {e.bound} rules whose {e.cases} overlaps meet: "
+            f"every {setting.size_text}"
+        )
     if e.complete and e.outcome == "holds":
-        return f"cutoff lemma: {size} = 1 to {e.bound} settle every {size} ({e.cases} identities)"
+        limits = ", ".join(f"{size} ≤ {n}" for size, n in e.bounds)
+        return f"cutoff lemma: {limits} settle all sizes ({e.cases} identities)"
     return f"{e.method}: {e.outcome}" + (f" ({html.escape(e.note)})" if e.note else "")
 
 

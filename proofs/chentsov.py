@@ -44,7 +44,7 @@ CLAIM = dv.Claim(
     statements=(
         embedding("invariant", "σ = 1: one outcome, split into n parts", 1, plain(1)),
         embedding("euclidean", "σ = 0: the shares remain", 0,
-                  plain(0) * S.sum(q[j] ** 2, j), [("invariance of the Euclidean metric", plain(0))]),
+                  plain(0) * S.sum(q[j] ** 2, j), [("it is invariant as well", plain(0))]),
         embedding("steeper", "σ = 2: the number of parts remains", 2,
                   plain(2) * S.size, [("invariance at σ = 2", plain(2))]),
         dv.Statement.chain(

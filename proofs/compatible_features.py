@@ -24,7 +24,8 @@ equation = voc.equations(W)
 fitted = W.changed()
 fitted.assume("w* solves the normal equations", T(Psi) * M * Psi * best, T(Psi) * M * A)
 at_best = voc.equations(fitted)
-uncentred = W.changed(drop=("scores have mean zero in each state",), draw={"Psi": "free", "A": "free"})
+ZERO = "scores have mean zero in each state"
+uncentred = W.changed(drop=(ZERO,), draw={"Psi": "free", "A": "free"})
 any_weights = fitted.changed(drop=("w* solves the normal equations",), draw={"A": "free"})
 
 CLAIM = dv.Claim(
@@ -33,8 +34,8 @@ CLAIM = dv.Claim(
     source="Sutton et al. (2000), theorem 2; Kakade (2001), theorem 1, which is for average reward "
     "and has no factor.",
     assumptions=(
-        dv.Assumption(r"$\nabla J = \Psi^{\top} M A / (1-\gamma)$, the policy gradient theorem with "
-                      r"$\mathrm{d}\pi = \pi \, \mathrm{d} \log \pi$"),
+        dv.Assumption(r"$\nabla J = \Psi^{\top} M A / (1-\gamma)$, the policy gradient theorem "
+                      r"with $\mathrm{d}\pi = \pi \, \mathrm{d} \log \pi$"),
         dv.Assumption("scores have mean zero in each state", uncentred, "baseline",
                       "any features"),
         dv.Assumption(r"$w_\star$ makes the loss stationary", any_weights, "natural-gradient",
@@ -43,7 +44,7 @@ CLAIM = dv.Claim(
     uses=("policy-gradient", "softmax-fisher"),
     statements=(
         equation("slope", "The slope of the loss", D(loss(A, w)),
-                 ("differentiate a quadratic form, M symmetric", -2 * T(D(w)) * T(Psi) * M * (A - Psi * w)),
+                 ("differentiate, M symmetric", -2 * T(D(w)) * T(Psi) * M * (A - Psi * w)),
                  ("insert F and ∇J", 2 * T(D(w)) * (F * w - (1 - g) * grad)),
                  mistakes=[("without 1 − γ", 2 * T(D(w)) * (F * w - grad))]),
         at_best("natural-gradient", "w*/(1 − γ) solves F x = ∇J", F * best / (1 - g),

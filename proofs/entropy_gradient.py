@@ -17,18 +17,18 @@ soft = voc.equations(W)
 measure = W.changed(drop=(voc.SUM_TO_ONE, voc.MEAN_SCORE), draw={"Pi": "measure"})
 
 o = voc.mdp(derivatives=2, rewards=False)
-O, h, Pi_o, K_o = o.W, o.gamma, o.Pi, o.K
-tau_o = O.scalar("tau", "positive", "the temperature")
+Wo, h, Pi_o, K_o = o.W, o.gamma, o.Pi, o.K
+tau_o = Wo.scalar("tau", "positive", "the temperature")
 ell_o = voc.log_policy(o, varies=True)
-v = O.letter("v", "S", "1", "the optimal soft values, as numbers")
-O.letter("R", "SA", "1", "expected rewards", draw=tau_o * ell_o + o.E * v - h * o.P * v, weight=9)
-o.R = O.letters["R"].symbol
-O.assume("the policy is soft-optimal", o.R + h * o.P * v - o.E * v, tau_o * ell_o, point=True)
+v = Wo.letter("v", "S", "1", "the optimal soft values, as numbers")
+Wo.letter("R", "SA", "1", "expected rewards", draw=tau_o * ell_o + o.E * v - h * o.P * v, weight=9)
+o.R = Wo.letters["R"].symbol
+Wo.assume("the policy is soft-optimal", o.R + h * o.P * v - o.E * v, tau_o * ell_o, point=True)
 V_o, Q_o, A_o = voc.evaluation(o, bonus=-tau_o * ell_o)
-d_o = O.define("d", (1 - h) * o.rho * K_o, "the occupancy")
-J_o = O.define("J", o.rho * V_o, "the regularised objective")
-optimum = voc.equations(O)
-elsewhere = O.changed(drop=("the policy is soft-optimal",), draw={"R": "free"})
+d_o = Wo.define("d", (1 - h) * o.rho * K_o, "the occupancy")
+J_o = Wo.define("J", o.rho * V_o, "the regularised objective")
+optimum = voc.equations(Wo)
+elsewhere = Wo.changed(drop=("the policy is soft-optimal",), draw={"R": "free"})
 
 S = dv.Setting.of("n", "the number of actions")
 theta = S.family("theta", "log", "the logits of one state")
@@ -54,7 +54,7 @@ CLAIM = dv.Claim(
              ("split off the first reward", Pi * (R := m.R) - tau * Pi * ell + g * Pi * P * V),
              ("collect", Pi * (Q - tau * ell))),
         soft("gradient", "The soft policy gradient", D(J),
-             ("differentiate the Bellman equation, E_π ∇log π = 0", rho * K * D(Pi) * (Q - tau * ell)),
+             ("differentiate, E_π ∇log π = 0", rho * K * D(Pi) * (Q - tau * ell)),
              ("insert d", d * D(Pi) * (Q - tau * ell) / (1 - g)),
              mistakes=[("without the entropy of the present state", d * D(Pi) * Q / (1 - g)),
                        ("without 1/(1 − γ)", d * D(Pi) * (Q - tau * ell))]),

@@ -36,7 +36,7 @@ CLAIM = dv.Claim(
     source="Fazel, Ge, Kakade & Mesbahi (2018), lemma 1; with discount and noise here.",
     assumptions=(
         dv.Assumption(r"$x' = Ax + Bu$, $u = -Kx + \sigma z$, cost $x^\top Q x + u^\top R u$ with "
-                      r"$Q$, $R$ symmetric; the closed loop is so stable that $P$ and $\Sigma$ exist"),
+                      r"$Q$, $R$ symmetric; the loop is so stable that $P$ and $\Sigma$ exist"),
         dv.Assumption(r"without noise and discount $\gamma = 1$ and $N = \Sigma_0$; discounted "
                       r"$N = (1-\gamma)\Sigma_0 + \gamma\sigma^2 BB^\top$"),
         dv.Assumption(r"$\Sigma = N + \gamma L \Sigma L^\top$ at the gain looked at", loose,
@@ -46,10 +46,10 @@ CLAIM = dv.Claim(
     statements=(
         equation("slope", "Half the gradient, in the textbook's form", E,
                  ("insert L = A − BK", (R + g * T(B) * P * B) * K - g * T(B) * P * A),
-                 mistakes=[("the discount forgotten once", (R + g * T(B) * P * B) * K - T(B) * P * A)]),
+                 mistakes=[("a discount forgotten", (R + g * T(B) * P * B) * K - T(B) * P * A)]),
         equation("gradient", "The gradient of the cost, in any direction dK", D(C),
                  ("Σ weighs the visited states", Tr((D(P) - g * T(L) * D(P) * L) * Sig)),
-                 ("differentiate the equation of P", 2 * Tr(Sig * T(D(K)) * (R * K - g * T(B) * P * L))),
+                 ("differentiate P", 2 * Tr(Sig * T(D(K)) * (R * K - g * T(B) * P * L))),
                  ("insert E", 2 * Tr(Sig * T(D(K)) * E)),
                  mistakes=[("without the factor 2", Tr(Sig * T(D(K)) * E)),
                            ("weighed by the starts", 2 * Tr(N * T(D(K)) * E))]),

@@ -32,7 +32,7 @@ CLAIM = dv.Claim(
     source="The lower bound: Agarwal, Kakade, Lee & Mahajan (2021), lemma 17; the identity is "
     "derived here.",
     assumptions=(
-        dv.Assumption(r"the step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ in every state, $\eta > 0$",
+        dv.Assumption(r"the step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ everywhere, $\eta > 0$",
                       without, "gain", "any new policy"),
         dv.Assumption("divergences are not negative (Gibbs' inequality)"),
     ),

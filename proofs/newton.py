@@ -60,9 +60,9 @@ CLAIM = dv.Claim(
                ("insert both", Rational(-2))),
         number("natural-step", "The natural step goes uphill", first / fisher, ("insert both", 1)),
     ),
-    covers="The first two for every n, as second derivatives along every line, which is the Hessian "
-    "by polarisation; the reverse divergence has another Hessian away from its target. The bandit "
-    "is one instance, enough to refute F = −∇²J. At a soft optimum −∇²J = τF/(1 − γ): see the "
-    "entropy-regularised gradient.",
+    covers="The first two for every n, as second derivatives along every line, which is the "
+    "Hessian by polarisation; the reverse divergence has another Hessian away from its target. The "
+    "bandit is one instance, enough to refute F = −∇²J. At a soft optimum −∇²J = τF/(1 − γ): see "
+    "the entropy-regularised gradient.",
     justifies=("npgcheck.fisher.fisher", "npgcheck.natural.natural_gradient"),
 )

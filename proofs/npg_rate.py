@@ -40,7 +40,7 @@ CLAIM = dv.Claim(
     title="Natural policy gradient: the gap to the optimum is at most a constant over T",
     source="Agarwal, Kakade, Lee & Mahajan (2021), theorem 16; arranged here as one potential.",
     assumptions=(
-        dv.Assumption(r"each step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ in every state, with the "
+        dv.Assumption(r"each step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ everywhere, with the "
                       r"same $\eta > 0$", without, "gap", "any new policy"),
         dv.Assumption("divergences are not negative (Gibbs' inequality)"),
         dv.Assumption(r"$\pi^\star$ is optimal: used only for $\Phi \ge 0$; the rest holds for any "

@@ -65,7 +65,7 @@ CLAIM = dv.Claim(
             mistakes=[("the −π term is missing", pi[c] * q[c])]),
     ),
     covers="Identities for all numbers of states and actions, every differentiable policy and "
-    "every direction. The last one with the theorem gives ∂J/∂θ(s, a) = d(s) π(a|s) A(s, a)/(1 − γ). "
+    "every direction. With the theorem the last gives ∂J/∂θ(s, a) = d(s) π(a|s) A(s, a)/(1 − γ). "
     "That V is differentiable follows from K being an inverse; it is not derived here.",
     justifies=("npgcheck.gradient.policy_gradient",),
 )

@@ -31,7 +31,7 @@ CLAIM = dv.Claim(
     source="The step: Cen, Cheng, Chen, Wei & Chi (2022); the identity is derived here.",
     assumptions=(
         dv.Assumption(r"rewards $R - \tau \log \pi$, $\tau > 0$, $0 \le \gamma < 1$"),
-        dv.Assumption(r"the step $\pi' \propto \pi^{1 - \eta\tau/(1-\gamma)} e^{\eta Q/(1-\gamma)}$",
+        dv.Assumption(r"step $\pi' \propto \pi^{1 - \eta\tau/(1-\gamma)} e^{\eta Q/(1-\gamma)}$",
                       without, "gain", "any new policy"),
     ),
     uses=("bellman", "performance-difference"),

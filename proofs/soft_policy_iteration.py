@@ -12,7 +12,6 @@ def setting():
     return m, m.W, m.gamma, tau, voc.log_policy(m)
 
 
-# the suboptimality identity: v is the optimal value, π any policy
 m, W, g, tau, ell = setting()
 rho, P, R, E, Pi, K = m.rho, m.P, m.R, m.E, m.Pi, m.K
 BestPi, BestK = voc.policy(m, BEST)
@@ -21,7 +20,7 @@ optimal = (R + g * P * v - E * v) / tau
 best = W.letter("ell*", "SA", "1", "log π*(a | s)", r"\ell^{\star}", draw=optimal, weight=9)
 W.assume("soft optimality", tau * best, R + g * P * v - E * v)
 V, Q, A = voc.evaluation(m, bonus=-tau * ell)
-to_best = W.define("KL(π|π*)", Pi * (ell - best), "KL(π ‖ π*) in each state", r"\mathrm{KL}_{\star}")
+to_best = W.define("KL(π|π*)", Pi * (ell - best), "KL(π ‖ π*) per state", r"\mathrm{KL}_{\star}")
 d = W.define("d", (1 - g) * rho * K, "the occupancy of π")
 gap = voc.equations(W)
 without = W.changed(drop=("soft optimality",), draw={"ell*": "free"})
@@ -59,12 +58,12 @@ CLAIM = dv.Claim(
     ),
     uses=("soft-improvement",),
     statements=(
-        gap("optimum", "The optimal policy has the optimal values", BestK * BestPi * (R - tau * best),
+        gap("optimum", "The optimal policy has these values", BestK * BestPi * (R - tau * best),
             ("insert log π*", BestK * (BestPi * E * v - g * BestPi * P * v)), ("Π*E = I", v)),
         gap("suboptimality", "Soft suboptimality", rho * v - rho * V,
             ("v = K(I − γΠP)v", rho * K * (Pi * E * v - g * Pi * P * v - Pi * R + tau * Pi * ell)),
             ("insert log π*", tau * rho * K * to_best), ("insert d", tau * d * to_best / (1 - g)),
-            mistakes=[("without τ", d * to_best / (1 - g)), ("without 1/(1 − γ)", tau * d * to_best)]),
+            mistakes=[("without τ", d * to_best / (1 - g)), ("without 1 − γ", tau * d * to_best)]),
         iteration("improvement", "Each iteration improves every state", U2 - U,
                   ("the soft performance difference", nu * K2 * moved),
                   ("divergences and K are not negative", 0, "≥")),
@@ -74,8 +73,8 @@ CLAIM = dv.Claim(
                   ("divergences, probabilities and K are not negative", U3 - U2, "≥"),
                   mistakes=[("twice the contraction", 2 * (U3 - U2) + nu * moved)]),
     ),
-    covers="Identities and signs for all numbers of states and actions. The contraction says V* − V′ "
-    "≤ γΠ*P(V* − V); a mean is at most the maximum, so ‖V* − V′‖∞ ≤ γ‖V* − V‖∞. The quadratic rate "
-    "γ²/(8τ(1 − γ)) needs Hoeffding's lemma beside the second statement; it is not derived here.",
+    covers="Identities and signs for all numbers of states and actions. The contraction says V* "
+    "− V′ ≤ γΠ*P(V* − V); a mean is at most the maximum, so ‖V* − V′‖∞ ≤ γ‖V* − V‖∞. The quadratic "
+    "rate γ²/(8τ(1 − γ)) needs Hoeffding's lemma beside the second statement and is not derived.",
     justifies=("npgcheck.entropy.soft_policy_iteration", "npgcheck.entropy.soft_optimal"),
 )

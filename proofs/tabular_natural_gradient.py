@@ -1,4 +1,4 @@
-"""Tabular softmax: the natural gradient is the centred advantage, its step multiplicative weights."""
+"""Tabular softmax: the natural gradient in closed form, and the step that it makes."""
 
 from sympy import exp
 
@@ -8,7 +8,7 @@ S = dv.Setting.of("n", "the number of actions")
 theta = S.family("theta", "log", "the logits of one state")
 q = S.family("q", "real", "the action values of that state")
 u = S.family("u", "log", "the step, any vector")
-i, j, k, l = dv.bound("i j k l")
+i, j, k, h = dv.bound("i j k h")
 b, c = dv.free("b c")
 Z = S.define("Z", (), S.sum(exp(theta[k]), k), "the normaliser")
 pi = S.define("pi", i, exp(theta[i]) / Z, "the probability of action i")
@@ -18,7 +18,7 @@ mean = S.define("m", (), S.sum(A[k], k) / S.size, "its plain mean over the actio
 x = S.define("x", i, A[i] - mean, "the centred advantage")
 F = S.define("F", (i, j), pi[i] * dv.delta(i, j) - pi[i] * pi[j], "the Fisher matrix")
 C = S.define("C", (i, j), dv.delta(i, j) - 1 / S.size, "the centring matrix")
-Y = S.define("Y", (), S.sum(pi[l] * exp(u[l]), l), "the normaliser of the step")
+Y = S.define("Y", (), S.sum(pi[h] * exp(u[h]), h), "the normaliser of the step")
 new = S.define("pi'", i, exp(theta[i] + u[i]) / S.sum(exp(theta[k] + u[k]), k),
                "the probabilities at θ + u")
 inverse = lambda i: Z * exp(-theta[i])  # noqa: E731, 1/π_i
@@ -34,8 +34,8 @@ CLAIM = dv.Claim(
     title="Tabular softmax: F⁺∇J is the centred advantage, and its step multiplicative weights",
     source="Agarwal, Kakade, Lee & Mahajan (2021), lemma 15, up to the constant per state.",
     assumptions=(
-        dv.Assumption(r"one state with $d(s) > 0$, in units where $d(s) = 1$ and $\gamma = 0$: F and "
-                      r"∇J are both proportional to $d(s)$, and ∇J to $1/(1-\gamma)$"),
+        dv.Assumption(r"one state with $d(s) > 0$, in units where $d(s) = 1$ and $\gamma = 0$: F "
+                      r"and ∇J are both proportional to $d(s)$, and ∇J to $1/(1-\gamma)$"),
         dv.Assumption("advantages have mean zero under π", by_values, "solves", "A = Q"),
     ),
     uses=("softmax-fisher", "policy-gradient"),
@@ -64,7 +64,7 @@ CLAIM = dv.Claim(
     ),
     covers="Identities for every number of actions, all logits and action values. With u = "
     "ηx/(1 − γ) the step is π′ ∝ π e^{ηA/(1−γ)}, since a constant added to u changes Y alike; "
-    "log(π′/π) = u − log Y is the last statement. Where d(s) = 0, F⁺ leaves the state alone. That 1 "
-    "spans the kernel of F is read off F x = π (x − Σπx).",
+    "log(π′/π) = u − log Y is the last statement. Where d(s) = 0, F⁺ leaves the state alone. That "
+    "1 spans the kernel of F is read off F x = π (x − Σπx).",
     justifies=("npgcheck.natural.natural_gradient", "npgcheck.natural.update"),
 )

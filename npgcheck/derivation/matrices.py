@@ -1,4 +1,4 @@
-"""Exact matrices that satisfy a setting's assumptions: the route that shares nothing with rewriting.
+"""Exact matrices that satisfy a setting's assumptions: a route that shares nothing with rewriting.
 
 A model gives every letter a matrix whose entries are power series in ε with rational coefficients,
 cut off after as many derivatives as the statements take. d is then d/dε, inverses are computed by

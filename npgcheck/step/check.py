@@ -307,7 +307,9 @@ class _Check:
         damping = judged.numbers.get("damping", 0.0) if judged is not None else 0.0
         rounding = unit_roundoff(self.policy.dtype) * float(np.linalg.norm(self.policy.theta))
         taken = judge_step.Taken(delta, rounding, x, damping, self.max_kl, judged)
-        self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
+        self.verdicts.append(
+            judge_step.judge(self.probes, self.policy.theta, taken, self.declared)
+        )
 
 
 def _weights(given: Any, count: int) -> Array:

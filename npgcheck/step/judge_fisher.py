@@ -104,10 +104,7 @@ def _tried(
     factors: list[tuple[float, list]] = [(1.0, [])]
     free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
     known: list[tuple[float, list]] = [
-        (
-            count,
-            [names.named("batch-size-scale", note="a sum over the rows in place of their mean")],
-        ),
+        (count, [names.named("batch-size-scale", note="a sum over the rows in place of their mean")]),
         (4.0, [names.named("metric-constant", note="4 F: the metric of quantum mechanics")]),
         (2.0, [names.named("metric-constant", note="2 F: the Hessian of twice the divergence")]),
     ]
@@ -167,16 +164,23 @@ def _properties(
     return results
 
 
-def _linear(function: Function, answers: dict[str, Array], probes: Probes, u: float) -> CheckResult:
+def _linear(
+    function: Function, answers: dict[str, Array], probes: Probes, u: float
+) -> CheckResult:
     """F(v/4 + w) = F v/4 + F w, for the first two directions."""
     first, second = list(answers)[:2]
     v, w = probes.directions[first], probes.directions[second]
     together = function.like(0.25 * v + w)
     whole = function.read(function.call(together), (len(v),))
     parts = 0.25 * answers[first] + answers[second]
-    size = 0.25 * np.linalg.norm(answers[first]) + np.linalg.norm(answers[second])
+    # v/4 + w is rounded before it is multiplied, which ‖F‖ magnifies
+    largest = max(
+        float(np.linalg.norm(answers[name])) / float(np.linalg.norm(probes.directions[name]))
+        for name in answers
+    )
+    size = largest * float(np.linalg.norm(0.25 * np.abs(v) + np.abs(w)))
     error = float(np.linalg.norm(whole - parts))
-    ratio = error / (CONSTANT * u * float(size) * probes.rows.lift) if size else 0.0
+    ratio = error / (CONSTANT * u * size * probes.rows.lift) if size else 0.0
     said = f"F(v/4 + w) − F v/4 − F w has length {error:.2g}" if ratio > 1.0 else ""
     return property_result("NPG-FV-005", said, 1, ratio)
 

@@ -27,6 +27,8 @@ MOST_SHRINKS = 64
 #: A longer step is called acceptable when it clears both tests by this much; libraries ask for up
 #: to half of the expected gain, and for KL strictly below max_kl.
 CLEARLY, SHARE = 0.9, 0.5
+#: Steps between this share of the longest one and all of it are not called short.
+NOTABLY = 0.9
 #: baselines accepts a step whose KL is at most this many times max_kl.
 SLACK = 1.5
 #: A step within this of its direction (relative) and of its length is along it and as long.
@@ -81,10 +83,7 @@ def _off_direction(probes: Probes, taken: Taken, verdict: Verdict) -> str:
     size = float(np.linalg.norm(delta))
     allowed = CONSTANT * (taken.rounding + probes.unit * size)
     off = float(np.linalg.norm(rest))
-    verdict.ratio, verdict.digits = (
-        off / allowed,
-        float(np.clip(-np.log10(off / size + 1e-17), 0, 17)),
-    )
+    verdict.ratio, verdict.digits = off / allowed, float(np.clip(-np.log10(off / size + 1e-17), 0, 17))
     verdict.numbers["factor"] = factor
     if off <= allowed:
         return ""
@@ -123,8 +122,8 @@ def _length(
         return
     reverse = float(rows.weights @ rows.law.kl(rows.outputs_at(new), rows.z))
     damped = model + 0.5 * taken.damping * float(delta @ delta)
-    tolerance = (
-        LENGTH + 4.0 * CONSTANT * probes.unit + 4.0 * taken.rounding / float(np.linalg.norm(delta))
+    tolerance = LENGTH + 4.0 * CONSTANT * probes.unit + 4.0 * taken.rounding / float(
+        np.linalg.norm(delta)
     )
     verdict.numbers.update(reverse=reverse, damped=damped)
     fraction, rule = _fraction(model, damped, delta_kl, tolerance)
@@ -154,12 +153,10 @@ def _length(
             said.append(names.named("kl-not-checked"))
         else:
             verdict.status = "fail"
-            what = (
-                f"KL = {realised:.4g} > {delta_kl:g}" if not within else f"the gain is {gain:.3g}"
-            )
+            what = f"KL = {realised:.4g} > {delta_kl:g}" if not within else f"the gain is {gain:.3g}"
             verdict.reason = f"a step was accepted with {what}"
             return
-    elif not full and fraction < 1.0:
+    elif fraction < NOTABLY:
         longer = min(2.0, 1.0 / fraction)
         if _longer_is_fine(probes, theta, taken, longer):
             verdict.status = "fail"
@@ -174,7 +171,9 @@ def _length(
     verdict.explain(said, declared)
 
 
-def _fraction(model: float, damped: float, max_kl: float, tolerance: float) -> tuple[float, str]:
+def _fraction(
+    model: float, damped: float, max_kl: float, tolerance: float
+) -> tuple[float, str]:
     """Δ's length in units of the longest step, and by which rule: a full step decides."""
     undamped, other = float(np.sqrt(model / max_kl)), float(np.sqrt(damped / max_kl))
     if abs(undamped - 1.0) <= tolerance:

@@ -81,7 +81,9 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
     uncentred = _uncentred(rows)
     mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else _logistic(z)
     yield Fisher(("score-missing-minus-pi",), "", _diagonal(mean), weights)
-    yield Fisher(("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights)
+    yield Fisher(
+        ("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights
+    )
     yield Fisher(("softmax-jacobian-skipped",), "", _diagonal(np.ones_like(z)), weights)
 
 

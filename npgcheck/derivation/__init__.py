@@ -18,12 +18,19 @@ from npgcheck.derivation.language import (
     delta,
     free,
 )
-from npgcheck.derivation.laws import FAIR_SIGN, STANDARD_NORMAL, Law
+from npgcheck.derivation.laws import (
+    FAIR_SIGN,
+    NORMAL_TO_DEGREE_7,
+    STANDARD_NORMAL,
+    TWICE_A_FAIR_SIGN,
+)
 from npgcheck.derivation.setting import Setting
 
 __all__ = [
     "FAIR_SIGN",
+    "NORMAL_TO_DEGREE_7",
     "STANDARD_NORMAL",
+    "TWICE_A_FAIR_SIGN",
     "Along",
     "Assumption",
     "Claim",
@@ -31,7 +38,6 @@ __all__ = [
     "DerivationError",
     "Expect",
     "GaussianMean",
-    "Law",
     "OutOfClass",
     "Partial",
     "Setting",

@@ -12,12 +12,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from npgcheck.derivation.claim import Claim, Status
-from npgcheck.derivation.evidence import ClaimResult, StatementResult, StepResult, check_claim
+from npgcheck.derivation.evidence import ClaimResult, StatementResult, check_claim
 from npgcheck.derivation.language import DerivationError
-from npgcheck.derivation.latex import definition_latex, latex
 from npgcheck.errors import UsageError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -108,7 +106,7 @@ def run(
 
     Args:
         ids: which claims; None or empty means all.
-        progress: called with a claim's id before it is judged.
+        progress: called with a line about each claim before it is judged.
         folder: where the proof files are; by default the project's own.
 
     Raises:
@@ -130,11 +128,11 @@ def run(
         want(name)
     start = time.perf_counter()
     known: dict[str, Status] = {}
-    results = []
+    results: list[ClaimResult] = []
     for name, claim in claims.items():
         if name in wanted:
             if progress is not None:
-                progress(name)
+                progress(f"{len(results) + 1} of {len(wanted)} claims · {name}")
             results.append(check_claim(claim, known))
             known[name] = results[-1].status
     return ProveReport(tuple(results), time.perf_counter() - start)
@@ -152,6 +150,9 @@ def to_text(report: ProveReport) -> str:
                 for e in step.evidence:
                     if e.outcome == "refuted":
                         lines.append(f"      refuted: {step.step.why}: {e.note}")
+            if s.sign is not None:
+                verdict = "cannot be negative" if s.sign[0].outcome == "holds" else s.sign[0].note
+                lines.append(f"      right-hand side: {verdict}")
             for mistake, where in s.mistakes:
                 verdict = "refuted at " + where if where else "NOT REFUTED"
                 lines.append(f"      mistake: {mistake}: {verdict}")
@@ -191,77 +192,3 @@ def _sizes(s: StatementResult) -> str:
 
 def _limits(bounds: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{size} ≤ {n}" for size, n in bounds)
-
-
-def to_json(report: ProveReport) -> dict[str, Any]:
-    """The report as JSON-ready data."""
-    return {
-        "passed": report.passed,
-        "seconds": round(report.seconds, 3),
-        "claims": [_claim_json(r) for r in report.results],
-    }
-
-
-def _claim_json(r: ClaimResult) -> dict[str, Any]:
-    settings = {id(s.setting): s.setting for s in r.claim.statements}
-    return {
-        "id": r.claim.id,
-        "title": r.claim.title,
-        "status": r.status.text,
-        "own_status": r.own.text,
-        "source": r.claim.source,
-        "assumptions": [a.text for a in r.claim.assumptions],
-        "uses": list(r.claim.uses),
-        "covers": r.claim.covers,
-        "justifies": list(r.claim.justifies),
-        "digest": r.claim.digest,
-        "definitions": [
-            definition_latex(d) for s in settings.values() for d in s.definitions.values()
-        ],
-        "statements": [
-            {
-                "name": s.statement.name,
-                "title": s.statement.title,
-                "status": s.status.text,
-                "latex": f"{latex(s.statement.lhs)} = {latex(s.statement.rhs)}",
-                "mistakes": [{"name": n, "refuted_at": w} for n, w in s.mistakes],
-                "steps": [_step_json(step) for step in s.steps],
-            }
-            for s in r.statements
-        ],
-        "dropped_assumptions": [
-            {"text": a.text, "instead": a.instead, "refuted_at": where} for a, where in r.dropped
-        ],
-        "controls": {
-            "planted": r.planted,
-            "refuted": r.planted - len(r.survivors),
-            "survivors": list(r.survivors),
-        },
-        "seconds": round(r.seconds, 3),
-    }
-
-
-def _step_json(s: StepResult) -> dict[str, Any]:
-    return {
-        "why": s.step.why,
-        "latex": f"{latex(s.step.lhs)} = {latex(s.step.rhs)}",
-        "status": s.status.text,
-        "evidence": [
-            {
-                "method": e.method,
-                "outcome": e.outcome,
-                "complete": e.complete,
-                "bound": e.bound,
-                "cases": e.cases,
-                "note": e.note,
-                "seconds": round(e.seconds, 4),
-            }
-            for e in s.evidence
-        ],
-        "controls": {
-            "planted": s.controls.planted,
-            "refuted": s.controls.refuted,
-            "equivalent": s.controls.equivalent,
-            "survivors": list(s.controls.survivors),
-        },
-    }

@@ -24,8 +24,7 @@ far = lambda s, a: action[s, a] - mu[s, a]  # noqa: E731
 ell = lambda s: -S.sum(far(s, a) * P[a, b] * far(s, b), a, b) / 2  # noqa: E731
 v = S.define("v", a, S.sum(W[e, a] * z[e], e), "Σ⁻¹ (α − μ) = Wᵀ z, for α = μ + W⁻¹ z")
 second = S.sum(d[s] * phi[s, i] * phi[s, j], s)
-shared = S.changed(law=dv.Law("twice a fair sign", lambda k: (2 ** k) * dv.FAIR_SIGN.moment(k),
-                   {2 * node: c for node, c in dv.FAIR_SIGN.nodes.items()}, 9))
+wide = S.changed(law=dv.TWICE_A_FAIR_SIGN)
 
 
 def equation(name, title, left, *steps, free=(i, x, j, y), mistakes=(), nonnegative=""):
@@ -40,7 +39,7 @@ CLAIM = dv.Claim(
     assumptions=(
         dv.Assumption(r"the action is $\alpha = K^\top\phi(s) + W^{-1} z$, with Σ⁻¹ = WᵀW the same "
                       "in all states"),
-        dv.Assumption(r"the $z_i$ are independent with mean 0 and variance 1", shared, "fisher",
+        dv.Assumption(r"the $z_i$ are independent with mean 0 and variance 1", wide, "fisher",
                       "E z² = 4"),
     ),
     uses=("gaussian-covariance",),

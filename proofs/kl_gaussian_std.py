@@ -31,8 +31,8 @@ third = -S.sum(beta[k] * alpha[k] ** 2, k) - S.sum(Rational(5, 3) * beta[k] ** 3
 third_back = -S.sum(beta[k] ** 3, k) / 3
 in_log_std = -S.sum(beta[k] * alpha[k] ** 2, k) - S.sum(Rational(2, 3) * beta[k] ** 3, k)
 tensor = S.sum(6 * alpha[k] ** 2 * beta[k] + 8 * beta[k] ** 3, k)
-wide = S.changed(law=dv.Law("twice a fair sign", lambda k: (2 ** k) * dv.FAIR_SIGN.moment(k),
-                 {2 * node: c for node, c in dv.FAIR_SIGN.nodes.items()}, 9))
+score = S.sum(alpha[k] * z[k] + beta[k] * (z[k] ** 2 - 1), k)  # along the line
+wide, sixth = S.changed(law=dv.TWICE_A_FAIR_SIGN), S.changed(law=dv.NORMAL_TO_DEGREE_7)
 
 
 def order(power, kl, *steps, name="", title="", mistakes=()):
@@ -49,6 +49,7 @@ CLAIM = dv.Claim(
         dv.Assumption(r"$m \ge 1$ dimensions, direction $(\sigma\alpha, \sigma\beta)$"),
         dv.Assumption("the $z_k$ are independent with mean 0 and variance 1", wide,
                       "forward-2", "E z² = 4"),
+        dv.Assumption("for T also E z⁴ = 3, E z⁶ = 15 and no odd moments"),
     ),
     uses=("gaussian-fisher", "kl-second-order"),
     statements=(
@@ -61,6 +62,10 @@ CLAIM = dv.Claim(
               title="KL(old ‖ new) at order 3", mistakes=[("as in (μ, log σ)", in_log_std)]),
         order(3, reverse, ("take the mean", back), ("expand", third_back), name="reverse-3",
               title="KL(new ‖ old) at order 3", mistakes=[("as forward", third)]),
+        dv.Statement.chain(
+            "tensor", "The third moment of the score: T along the line", sixth,
+            (dv.GaussianMean(score ** 3), tensor), [("E z⁶ = 15", tensor)],
+            mistakes=[("twice the part of σ", tensor + S.sum(8 * beta[k] ** 3, k))]),
         order(3, reverse - forward, ("take the means", back - closed), ("expand", tensor / 6),
               name="third", title="Their difference: a sixth of T, as in every coordinate system",
               mistakes=[("a third of it", tensor / 3)]),

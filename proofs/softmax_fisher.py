@@ -42,26 +42,22 @@ CLAIM = dv.Claim(
             mistakes=[("the −π term is missing", dv.delta(b, c))],
         ),
         dv.Statement.chain(
-            "jacobian", "The Jacobian of π is its Fisher matrix", S,
-            (dv.Partial(pi[c], theta[b]), closed), free=(b, c),
+            "jacobian", "The Jacobian of π", S, (dv.Partial(pi[c], theta[b]), closed), free=(b, c),
             steps=[("∂ π is π ∂ log π", pi[c] * score(c, b)), ("insert the score", closed)],
             mistakes=[("the diagonal only", pi[b] * (1 - pi[b]) * dv.delta(b, c))],
         ),
         dv.Statement.chain(
             "zero-mean", "The score has mean zero", S, (dv.Expect(score(a, b), a, pi), 0),
-            free=(b,), steps=[
-                ("insert the score", S.sum(pi[a] * (dv.delta(a, b) - pi[b]), a)),
-                ("split the sum", pi[b] - pi[b] * S.sum(pi[a], a)),
-                ("the probabilities sum to one", 0),
-            ],
+            steps=[("insert the score", S.sum(pi[a] * (dv.delta(a, b) - pi[b]), a)),
+                   ("split the sum", pi[b] - pi[b] * S.sum(pi[a], a)),
+                   ("the probabilities sum to one", 0)], free=(b,),
         ),
         dv.Statement.chain(
             "fisher", "The Fisher matrix", S, (F[b, c], closed), free=(b, c),
             steps=[
                 ("its definition", dv.Expect(score(a, b) * score(a, c), a, pi)),
-                ("insert the score", scores),
-                ("sum over the deltas", pi[b] * dv.delta(b, c) - 2 * pi[b] * pi[c]
-                 + pi[b] * pi[c] * S.sum(pi[a], a)),
+                ("insert the score", scores), ("sum over the deltas", pi[b] * dv.delta(b, c)
+                 - 2 * pi[b] * pi[c] + pi[b] * pi[c] * S.sum(pi[a], a)),
                 ("the probabilities sum to one", closed),
             ],
             mistakes=[("the −π term is missing", pi[b] * dv.delta(b, c)),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sympy import exp, log
 
 from npgcheck import derivation as dv
-from npgcheck.derivation import evidence, prove
+from npgcheck.derivation import evidence, prove, record
 from npgcheck.derivation.claim import canonical
 from npgcheck.derivation.cutoff import bounds_of
 from npgcheck.derivation.evidence import Evidence, check_claim, function_evidence, point_evidence
@@ -435,7 +435,7 @@ def test_a_refuted_file_makes_the_run_fail(tmp_path):
     assert report.exit_code == 1
     assert [r.status.text for r in report.results] == ["proved", "refuted", "refuted"]
     assert "refuted: because: n = 1, b = 1" in prove.to_text(report)
-    assert not prove.to_json(report)["passed"]
+    assert not record.to_json(report)["passed"]
     assert prove.run(["good"], folder=tmp_path).exit_code == 0
     assert [r.claim.id for r in prove.run(["rests"], folder=tmp_path).results] == ["wrong", "rests"]
 
@@ -474,7 +474,7 @@ def test_proof_files_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatc
 
 def test_the_report_is_json_with_everything_in_it(tmp_path):
     write(tmp_path, "good")
-    data = json.loads(json.dumps(prove.to_json(prove.run(folder=tmp_path))))
+    data = json.loads(json.dumps(record.to_json(prove.run(folder=tmp_path))))
     (claim,) = data["claims"]
     assert (claim["id"], claim["status"]) == ("good", "proved")
     (step,) = claim["statements"][0]["steps"]

@@ -18,13 +18,20 @@ from npgcheck.derivation.language import (
     delta,
     free,
 )
-from npgcheck.derivation.laws import FAIR_SIGN, STANDARD_NORMAL, Law
+from npgcheck.derivation.laws import (
+    FAIR_SIGN,
+    NORMAL_TO_DEGREE_7,
+    STANDARD_NORMAL,
+    TWICE_A_FAIR_SIGN,
+)
 from npgcheck.derivation.setting import Setting
 from npgcheck.derivation.words import D, T, Trace, Words
 
 __all__ = [
     "FAIR_SIGN",
+    "NORMAL_TO_DEGREE_7",
     "STANDARD_NORMAL",
+    "TWICE_A_FAIR_SIGN",
     "Along",
     "Assumption",
     "Claim",
@@ -33,7 +40,6 @@ __all__ = [
     "DerivationError",
     "Expect",
     "GaussianMean",
-    "Law",
     "OutOfClass",
     "Partial",
     "Setting",

@@ -42,9 +42,30 @@ STANDARD_NORMAL = Law(
     },
     degree=5,
 )
+NORMAL_TO_DEGREE_7 = Law(
+    "standard normal",
+    _normal_moment,
+    # {0, ±1, ±2, ±3}: E z² = 1, E z⁴ = 3 and E z⁶ = 15
+    {
+        Fraction(0): Fraction(7, 18),
+        Fraction(1): Fraction(1, 4),
+        Fraction(-1): Fraction(1, 4),
+        Fraction(2): Fraction(1, 20),
+        Fraction(-2): Fraction(1, 20),
+        Fraction(3): Fraction(1, 180),
+        Fraction(-3): Fraction(1, 180),
+    },
+    degree=7,
+)
 FAIR_SIGN = Law(
     "fair sign ±1 (right mean and variance, E z⁴ = 1)",
     lambda k: Fraction(1 - k % 2),
     {Fraction(1): Fraction(1, 2), Fraction(-1): Fraction(1, 2)},
+    degree=10**6,
+)
+TWICE_A_FAIR_SIGN = Law(
+    "fair sign ±2 (right mean, E z² = 4)",
+    lambda k: 2**k * FAIR_SIGN.moment(k),
+    {Fraction(2): Fraction(1, 2), Fraction(-2): Fraction(1, 2)},
     degree=10**6,
 )

@@ -168,6 +168,11 @@ class Rules:
         self._complete(equations)
         self.pairs = self.certify()
 
+    @property
+    def text(self) -> str:
+        """How large the system is, for a report."""
+        return f"{len(self.rules)} rules, {self.pairs} overlaps meet"
+
     def key(self, word: Word) -> tuple[int, int, tuple[int, ...]]:
         """Where a word stands in the order."""
         ranks = [self._rank[letter] for letter in word]

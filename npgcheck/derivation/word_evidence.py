@@ -37,13 +37,13 @@ def form_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=
         if relation == "=":
             left = setting.algebra.normal_form(lhs - rhs)
             outcome = "refuted" if left else "holds"
-            note = f"left over: {_text(left)}" if left else ""
+            note = f"left over: {_text(left)}" if left else rules.text
             if left and any(isinstance(word, Circle) for word in left):
                 outcome = "undecided"  # circles have no confluent system; the matrices decide
         else:
             negative = _not_positive(lhs - rhs, setting)
             outcome = "refuted" if negative else "holds"
-            note = f"no visible sign: {negative}" if negative else ""
+            note = f"no visible sign: {negative}" if negative else "nothing dropped is negative"
     except OutOfClass as reason:
         outcome, note = "undecided", str(reason)
     seconds = time.perf_counter() - start

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "verify": "npgcheck.conformance.verify",
     "judge": "npgcheck.conformance.verify",
+    "check_advantages": "npgcheck.step.advantages",
     "parametrize": "npgcheck.conformance.parametrize",
     "Conventions": "npgcheck.conventions",
     "Report": "npgcheck.conformance.report",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from npgcheck.policy import MLPPolicy as MLPPolicy
     from npgcheck.policy import SoftmaxPolicy as SoftmaxPolicy
     from npgcheck.problem import Problem as Problem
+    from npgcheck.step.advantages import check_advantages as check_advantages
 
 
 def __getattr__(name: str) -> Any:

@@ -43,6 +43,8 @@ RANK = {
     "conventions": 9,
     "conformance": 10,
     "adapters": 10,
+    "step": 11,
+    "torch": 12,
     "derivation": 1,
     "pytest_plugin": 12,
     "console": 11,

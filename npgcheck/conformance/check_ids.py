@@ -33,6 +33,7 @@ PREFIX: MappingProxyType[str, str] = MappingProxyType(
         "train": "TR",
         "conjugate_gradient": "CG",
         "advantage_estimate": "AE",
+        "returns": "RT",  # value targets, judged by check_advantages
     }
 )
 PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(

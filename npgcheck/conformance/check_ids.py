@@ -43,6 +43,7 @@ PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
         "NPG-F-003": ("fisher", "positive semidefinite"),
         "NPG-FV-002": ("fisher_vector_product", "uᵀFv = vᵀFu"),
         "NPG-FV-003": ("fisher_vector_product", "vᵀFv ≥ 0"),
+        "NPG-FV-005": ("fisher_vector_product", "F(v/4 + w) = F v/4 + F w"),
         "NPG-KL-002": ("kl", "KL(θ, θ) = 0"),
         "NPG-KL-003": ("kl", "zero gradient at θ"),
         "NPG-PG-002": ("policy_gradient", "scaling the rewards scales g"),

@@ -402,26 +402,6 @@ _TABLE = (
         "weigh later residuals by γλ",
     ),
     Choice(
-        "lam",
-        "",
-        "gae-other-lambda",
-        "bug",
-        "Â_t = Σ (γλ′)^l δ_{t+l} with another λ′ than the λ that was said",
-        "λ′ is estimated from the recursion Â_t = δ_t + γλ′ Â_{t+1}",
-        "pass the same λ to the estimator and to the check",
-        weak=True,
-    ),
-    Choice(
-        "discount",
-        "",
-        "gae-other-discount",
-        "bug",
-        "δ_t = r + γ′V(s′) − V(s) with another γ′ than the γ that was said",
-        "γ′ is estimated from the same recursion, together with λ",
-        "pass the same γ to the estimator, the critic and the check",
-        weak=True,
-    ),
-    Choice(
         "cg_iterations",
         "",
         "truncated-cg",
@@ -497,12 +477,25 @@ _TABLE = (
     ),
 )
 
+from npgcheck.conformance import choices_step  # noqa: E402 - its entries are made of Choice
+
+_ALL = (*_TABLE, *choices_step.ENTRIES)
 CHOICES: MappingProxyType[tuple[str, str], Choice] = MappingProxyType(
-    {(c.stage, c.value): c for c in _TABLE}
+    {(c.stage, c.value): c for c in _ALL}
 )
-BY_NAME: MappingProxyType[str, Choice] = MappingProxyType({c.name: c for c in _TABLE})
+BY_NAME: MappingProxyType[str, Choice] = MappingProxyType({c.name: c for c in _ALL})
 _NUMERIC = frozenset(
-    {"damping", "damping_in_fisher", "cg_iterations", "solver_rtol", "lam", "discount"}
+    {
+        "damping",
+        "damping_in_fisher",
+        "cg_iterations",
+        "solver_rtol",
+        "entropy",
+        "cg_epsilon",
+        "kl_slack",
+        "lam",
+        "discount",
+    }
 )
 
 

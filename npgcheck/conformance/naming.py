@@ -21,11 +21,12 @@ def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
         if entry.default:
             continue
         number = None if isinstance(value, str) else float(value)
-        found.append(Diagnosis(stage, entry.name, entry.kind, number, _note(entry.name, number)))  # type: ignore[arg-type]
+        found.append(Diagnosis(stage, entry.name, entry.kind, number, note_of(entry.name, number)))  # type: ignore[arg-type]
     return tuple(found)
 
 
-def _note(name: str, number: float | None) -> str:
+def note_of(name: str, number: float | None) -> str:
+    """What a choice does, in a few words."""
     notes = {
         "damping": f"damping λ = {number:.6g}" if number else "",
         "damped-fisher": f"damping λ = {number:.6g} inside the matrix" if number else "",

@@ -1,0 +1,317 @@
+"""Does x solve (F + λI) x = g, or is it the k-th iterate of conjugate gradient on that system?
+
+Without the user's product, x is judged through its residual's products with every direction. With
+it, x is also compared number by number with the iterates of the user's own F and g: then what is
+wrong with F or g is explained by them, and the solver is judged by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.report import Diagnosis
+from npgcheck.step import fit, names, variants
+from npgcheck.step.krylov import MOST, Krylov
+from npgcheck.step.probes import Probes, values
+from npgcheck.step.verdict import Verdict
+from npgcheck.tolerance import CONSTANT, unit_roundoff
+
+Array = np.ndarray
+
+#: x within this of its projection on K_k lies in it: far above rounding, far below any mistake.
+CONTAINED = 1e-3
+#: ε that code adds to the denominators of conjugate gradient.
+EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
+
+
+@dataclass
+class Solve:
+    """What is known of the system that x should solve.
+
+    Attributes:
+        krylov: of the user's product and gradient, or None where one of them was not given.
+        damping: λ that the product carries already.
+        lower: the verdicts on the product and the gradient.
+        ascends: whether the step that was taken goes up, None where it was not given.
+    """
+
+    krylov: Krylov | None
+    damping: float
+    lower: tuple[Verdict, ...]
+    ascends: bool | None
+    step_factor: float | None = None
+
+
+def judge(
+    probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str, Any]
+) -> Verdict:
+    """The verdict on the direction x (D,)."""
+    verdict = Verdict("natural_gradient", compared=len(probes.vectors))
+    _by_residual(probes, x, dtype, solve, declared, verdict)
+    failed = [v for v in solve.lower if v.status == "fail"]
+    if verdict.status in ("pass", "deviates") and not failed:
+        return verdict
+    if solve.krylov is None:
+        if verdict.status == "fail" and not verdict.reason:
+            _without_the_system(verdict, solve, declared)
+        return verdict
+    _by_iterates(x, dtype, solve, declared, verdict)
+    if verdict.status != "fail" or verdict.explained_by:
+        inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
+        own = {d.choice for d in verdict.diagnoses}
+        extra = [d for d in inherited if d.choice not in own and d.choice != "damping"]
+        if verdict.status in ("pass", "deviates"):
+            verdict.explain([*verdict.diagnoses, *extra], declared)
+    if failed and verdict.status in ("pass", "deviates"):
+        verdict.status = "fail"
+        verdict.explained_by = failed[0].quantity
+        verdict.reason = ""
+    return verdict
+
+
+def _by_residual(
+    probes: Probes,
+    x: Array,
+    dtype: str,
+    solve: Solve,
+    declared: dict[str, Any],
+    verdict: Verdict,
+) -> None:
+    """vᵀ(F x + λx − g) = 0 for every direction, with the exact F and g."""
+    fisher = next(iter(variants.fishers(probes.rows)))
+    plain = next(iter(variants.gradients(probes.rows)))
+    sums = probes.forms(fisher.curvature, fisher.weights, x)
+    image = values(sums)
+    slopes = probes.slopes(plain.cotangent, plain.size)
+    right = values(slopes)
+    u = max(probes.unit, unit_roundoff(dtype))
+    norm = float(np.linalg.norm(x))
+    largest = probes.curvature(fisher.curvature, fisher.weights)
+    # x is rounded itself, and F x with it: |vᵀ F δx| ≤ u ‖v‖ ‖F‖ ‖x‖
+    budgets = probes.budgets(sums, 0.0, dtype) + probes.budgets(slopes, 0.0, dtype)
+    budgets += CONSTANT * u * probes.norms() * largest * norm
+    shifted = probes.products(x)
+    along = list(probes.directions).index("x")
+    # Every iterate of conjugate gradient has a residual orthogonal to itself: xᵀ(F + λI)x = gᵀx.
+    implied = (abs(right[along]) - image[along]) / norm**2
+    verdict.numbers = {
+        "damping": 0.0,
+        "implied": implied,
+        "implied_budget": budgets[along] / norm**2,
+        "floor": _floor(budgets, shifted),
+    }
+    verdict.yours, verdict.exact = image, right
+    verdict.where = f"F x beside g, products with {', '.join(probes.directions)}"
+    sign = -1.0 if right[along] < 0 else 1.0
+    y = sign * right
+    _, shift = fit.estimate(y - image, 0.0 * image, budgets, shifted, False)
+    held = [float(declared["damping"])] if declared.get("damping") else []
+    own = [solve.damping] if solve.damping > 0 else []
+    tried = [0.0, *held, *own, *(n for n in fit.roundest(shift) if n > 0)]
+    fits = [fit.compare(y, image, budgets, 1.0, n, shifted) for n in tried]
+    fitted = next((f for f in fits if f.holds), min(fits, key=lambda f: f.ratio))
+    verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.numbers["sign"] = sign
+    if not fitted.holds:
+        verdict.status = "fail"
+        return
+    number = fitted.shift
+    said = [names.named("gradient-of-the-loss")] if sign < 0 else []
+    said += [names.named("damping", number)] if number else []
+    _conclude(verdict, said, number, solve, declared)
+
+
+def _without_the_system(verdict: Verdict, solve: Solve, declared: dict[str, Any]) -> None:
+    """What every iterate of conjugate gradient obeys, where its spaces are not known."""
+    implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
+    if verdict.numbers["sign"] < 0 and not _loss(solve) and not solve.ascends:
+        verdict.diagnoses = (names.named("ascent-descent-sign"),)
+        return
+    wanted = declared.get("damping", solve.damping or None)
+    if implied < -budget:
+        verdict.reason = (
+            "xᵀFx exceeds gᵀx, which no iterate of conjugate gradient does, damped or not"
+        )
+    elif wanted is not None and abs(implied - wanted) > budget + 1e-3 * wanted:
+        verdict.reason = (
+            f"xᵀ(F + λI)x = gᵀx needs λ = {implied:.6g}, where λ = {wanted:.6g} is declared or "
+            "in the product"
+        )
+    else:
+        verdict.status = "skip"
+        verdict.reason = (
+            "not the exact solution; whether it is an iterate of conjugate gradient can be told "
+            "where gradient and fisher_vector_product are given"
+        )
+
+
+def _conclude(
+    verdict: Verdict,
+    said: list[Diagnosis],
+    number: float,
+    solve: Solve,
+    declared: dict[str, Any],
+) -> None:
+    """The status of a solve whose λ is known, and whether that λ is the product's."""
+    verdict.numbers["damping"] = number
+    flipped = any(d.choice == "gradient-of-the-loss" for d in said)
+    if flipped and not _loss(solve) and not solve.ascends:
+        said = [d for d in said if d.choice != "gradient-of-the-loss"]
+        said.insert(0, names.named("ascent-descent-sign"))
+    verdict.explain(said, declared)
+    wanted = declared.get("damping")
+    if wanted is not None and not _same(number, wanted):
+        verdict.status = "fail"
+        verdict.reason = f"damping λ = {wanted:g} is declared, the solve shows λ = {number:.6g}"
+    elif solve.damping and not _same(number, solve.damping):
+        verdict.status = "fail"
+        verdict.reason = (
+            f"the product is damped by λ = {solve.damping:.6g}, the solve by λ = {number:.6g}"
+        )
+    if declared.get("cg_iterations") and not any(d.choice == "truncated-cg" for d in said):
+        verdict.numbers["converged"] = True
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-3 * max(abs(a), abs(b))
+
+
+def _loss(solve: Solve) -> bool:
+    return any(d.choice == "gradient-of-the-loss" for v in solve.lower for d in v.diagnoses)
+
+
+def _floor(budgets: Array, shifted: Array) -> float:
+    with np.errstate(divide="ignore"):
+        return float(np.min(budgets / np.abs(shifted)))
+
+
+def _by_iterates(
+    x: Array, dtype: str, solve: Solve, declared: dict[str, Any], verdict: Verdict
+) -> None:
+    """x against the iterates of conjugate gradient on the user's own product and gradient."""
+    krylov = solve.krylov
+    assert krylov is not None
+    size = float(np.linalg.norm(x))
+    if size == 0.0:
+        verdict.status, verdict.reason = "fail", "it is zero"
+        return
+    previous = np.inf
+    for k in range(1, MOST + 1):
+        if not krylov.grow(k):
+            break
+        q, t = krylov.projected(k)
+        inside = q.T @ x
+        outside = float(np.linalg.norm(x - q @ inside)) / size
+        if outside <= CONTAINED:
+            if _at(k, x, inside, t, krylov, solve, declared, verdict):
+                return
+        if outside > CONTAINED and previous <= CONTAINED:
+            break
+        previous = outside
+        if k > 3 and outside > 0.999 and k >= 2 * MOST // 3:
+            break
+    _facts(x, krylov, solve, verdict)
+
+
+def _at(
+    k: int,
+    x: Array,
+    inside: Array,
+    t: Array,
+    krylov: Krylov,
+    solve: Solve,
+    declared: dict[str, Any],
+    verdict: Verdict,
+) -> bool:
+    """Whether x is the k-th iterate for some λ beyond the product's, and what follows."""
+    first = np.zeros(k)
+    first[0] = krylov.norm
+    size = float(np.linalg.norm(x))
+    for sign in (1.0, -1.0):
+        rest = sign * first - t @ inside
+        extra = float(inside @ rest) / float(inside @ inside)
+        tried = [0.0, *(n for n in fit.roundest(extra) if n > 1e-12)]
+        if declared.get("damping"):
+            tried.insert(1, max(0.0, declared["damping"] - solve.damping))
+        for number in dict.fromkeys(tried):
+            exact = sign * krylov.iterate(k, number)
+            allowed = krylov.drift(k, number)
+            error = float(np.linalg.norm(x - exact)) / size
+            if error <= allowed and allowed < 0.03:
+                _found(k, number, sign, error / allowed, error, krylov, solve, declared, verdict)
+                return True
+    return False
+
+
+def _found(
+    k: int,
+    extra: float,
+    sign: float,
+    ratio: float,
+    error: float,
+    krylov: Krylov,
+    solve: Solve,
+    declared: dict[str, Any],
+    verdict: Verdict,
+) -> None:
+    """Fills in the verdict of a k-th iterate."""
+    x = krylov.iterate(k, extra)
+    residual = np.linalg.norm(krylov.product(x) + extra * x - krylov.right) / krylov.norm
+    wanted = declared.get("cg_iterations")
+    said: list[Diagnosis] = []
+    if sign < 0:
+        said.append(names.named("gradient-of-the-loss"))
+    total = solve.damping + extra
+    if total:
+        said.append(names.named("damping", total))
+    solved = residual <= 1e3 * krylov.unit
+    if not solved:
+        said.append(names.named("truncated-cg", float(k)))
+    verdict.ratio, verdict.reason = ratio, ""
+    verdict.digits = 17.0 if error == 0 else float(min(17.0, -np.log10(error)))
+    verdict.numbers["iterations"] = k
+    _conclude(verdict, said, total, solve, declared)
+    if wanted and not solved and int(wanted) != k:
+        verdict.status = "fail"
+        verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
+
+
+def _facts(x: Array, krylov: Krylov, solve: Solve, verdict: Verdict) -> None:
+    """What is true of a direction that solves nothing."""
+    verdict.status = "fail"
+    g = krylov.right
+    cosine = float(x @ g) / (float(np.linalg.norm(x)) * krylov.norm)
+    if abs(abs(cosine) - 1.0) <= 1e-9:
+        factor = float(x @ g) / krylov.norm**2
+        note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
+        verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
+        return
+    for k in range(1, len(krylov.basis) + 1):
+        if not krylov.grow(k):
+            break
+        for epsilon in EPSILONS:
+            biased = krylov.plain(k, 0.0, epsilon)
+            close = float(np.linalg.norm(x - biased)) <= 1e-6 * float(np.linalg.norm(x))
+            if close and float(np.linalg.norm(biased - krylov.plain(k, 0.0))) > 0:
+                verdict.explain(
+                    [
+                        names.named("cg-denominator-eps", epsilon),
+                        names.named("truncated-cg", float(k)),
+                    ],
+                    {},
+                )
+                verdict.reason = ""
+                return
+        y = krylov.iterate(k, 0.0)
+        factor = float(x @ y) / float(y @ y)
+        if np.linalg.norm(x - factor * y) <= max(krylov.drift(k, 0.0), 1e-9) * np.linalg.norm(x):
+            what = fit.as_people_write(factor)
+            step = solve.step_factor
+            if step is not None and abs(factor / step - 1.0) < 1e-3:
+                what += " = √(2δ/xᵀFx): this is the step, not its direction"
+            verdict.reason = f"it is the solution times {what}"
+            return
+    verdict.reason = "it solves no system with the product and the gradient that were given"

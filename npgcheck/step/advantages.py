@@ -105,6 +105,7 @@ def check_advantages(
         detection_floor=0.0,
         declare=declare,
         command="npgcheck.check_advantages(…) on the same rows",
+        door="check_step",
     )
 
 

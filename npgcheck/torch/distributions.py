@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributions as td
 from torch import Tensor
-from torch import distributions as D
 
 from npgcheck.errors import InvalidArgument
 
@@ -48,21 +48,19 @@ def read(given: Any, rows: int) -> Reading:
     if isinstance(given, (list, tuple)):
         return _several(given, rows)
     base, transforms = _unwrap(given)
-    if isinstance(base, (D.Categorical, D.OneHotCategorical)) and not transforms:
+    if isinstance(base, (td.Categorical, td.OneHotCategorical)) and not transforms:
         return _categorical(base, rows)
-    if isinstance(base, D.Bernoulli) and not transforms:
+    if isinstance(base, td.Bernoulli) and not transforms:
         return Reading("bernoulli", _columns(base.logits, rows, given))
-    if isinstance(base, (D.Normal, D.MultivariateNormal)):
+    if isinstance(base, (td.Normal, td.MultivariateNormal)):
         mean, std = _moments(base)
-        return _gaussian(
-            _columns(mean, rows, given), _columns(std, rows, given), transforms, given
-        )
+        return _gaussian(_columns(mean, rows, given), _columns(std, rows, given), transforms, given)
     raise InvalidArgument(f"{_describe(given)} is no distribution that is known here: {KNOWN}.")
 
 
 def _several(given: Any, rows: int) -> Reading:
     """One categorical action per entry."""
-    wrong = [part for part in given if not isinstance(part, D.Categorical)]
+    wrong = [part for part in given if not isinstance(part, td.Categorical)]
     if wrong or not given:
         what = _describe(wrong[0]) if wrong else "nothing"
         raise InvalidArgument(
@@ -73,7 +71,7 @@ def _several(given: Any, rows: int) -> Reading:
 
 def _categorical(base: Any, rows: int) -> Reading:
     """Logits (N, A); a batch (N, m) of categoricals is m actions per row."""
-    one_hot = isinstance(base, D.OneHotCategorical)
+    one_hot = isinstance(base, td.OneHotCategorical)
     logits = base.logits
     if logits.ndim == 3 and len(logits) == rows and not one_hot:
         return Reading("multi_discrete", tuple(logits.unbind(dim=1)))
@@ -81,7 +79,7 @@ def _categorical(base: Any, rows: int) -> Reading:
 
 
 def _moments(base: Any) -> tuple[Tensor, Tensor]:
-    if isinstance(base, D.Normal):
+    if isinstance(base, td.Normal):
         return base.loc, base.scale
     factor = base.scale_tril
     std = torch.diagonal(factor, dim1=-2, dim2=-1)
@@ -97,9 +95,9 @@ def _gaussian(mean: Tensor, std: Tensor, transforms: list[Any], given: Any) -> R
     """Affine maps of a Gaussian are Gaussian; after tanh they are maps of the action."""
     squashed, after = False, None
     for transform in transforms:
-        if isinstance(transform, D.transforms.TanhTransform) and not squashed:
+        if isinstance(transform, td.transforms.TanhTransform) and not squashed:
             squashed = True
-        elif isinstance(transform, D.transforms.AffineTransform):
+        elif isinstance(transform, td.transforms.AffineTransform):
             loc, scale = (_tensor_like(x, mean) for x in (transform.loc, transform.scale))
             if not squashed:
                 mean, std = loc + scale * mean, scale.abs() * std
@@ -112,18 +110,16 @@ def _gaussian(mean: Tensor, std: Tensor, transforms: list[Any], given: Any) -> R
                 f"{_describe(given)} holds {type(transform).__name__}, which is not known here "
                 f"{'a second time' if squashed else ''}. Known: {KNOWN}."
             )
-    return Reading(
-        "tanh_gaussian" if squashed else "gaussian", (mean, std.log()), after=after
-    )
+    return Reading("tanh_gaussian" if squashed else "gaussian", (mean, std.log()), after=after)
 
 
 def _unwrap(given: Any) -> tuple[Any, list[Any]]:
     """The innermost distribution, and its transforms in the order in which they are applied."""
     transforms: list[Any] = []
     while True:
-        if isinstance(given, D.Independent):
+        if isinstance(given, td.Independent):
             given = given.base_dist
-        elif isinstance(given, D.TransformedDistribution):
+        elif isinstance(given, td.TransformedDistribution):
             transforms = [*_flat(given.transforms), *transforms]
             given = given.base_dist
         else:
@@ -134,9 +130,9 @@ def _flat(transforms: Any) -> list[Any]:
     """Composed and independent transforms taken apart."""
     found: list[Any] = []
     for transform in transforms:
-        if isinstance(transform, D.transforms.ComposeTransform):
+        if isinstance(transform, td.transforms.ComposeTransform):
             found += _flat(transform.parts)
-        elif isinstance(transform, D.transforms.IndependentTransform):
+        elif isinstance(transform, td.transforms.IndependentTransform):
             found += _flat([transform.base_transform])
         else:
             found.append(transform)
@@ -166,7 +162,7 @@ def _describe(given: Any) -> str:
     return f"{name}({_describe(inner)})" if inner is not None else name
 
 
-# ---- actions and log-probabilities in the same terms ----------------------------------------------
+# ---- actions and log-probabilities in the same terms --------------------------------------------
 
 
 def plain_actions(reading: Reading, actions: Tensor) -> Tensor:
@@ -197,7 +193,9 @@ def log_prob(given: Any, actions: Tensor) -> Tensor:
     if isinstance(given, (list, tuple)):
         pairs = zip(given, actions.unbind(dim=1), strict=True)
         return torch.stack([part.log_prob(action) for part, action in pairs]).sum(dim=0)
-    value = given.log_prob(actions.reshape(len(actions), *given.batch_shape[1:], *given.event_shape))
+    value = given.log_prob(
+        actions.reshape(len(actions), *given.batch_shape[1:], *given.event_shape)
+    )
     return value.reshape(len(actions), -1).sum(dim=1)
 
 
@@ -205,7 +203,7 @@ def kl(old: Any, new: Any) -> Tensor:
     """KL(old ‖ new) per row, (N,)."""
     if isinstance(old, (list, tuple)):
         pairs = zip(old, new, strict=True)
-        return torch.stack([D.kl_divergence(a, b) for a, b in pairs]).sum(dim=0)
+        return torch.stack([td.kl_divergence(a, b) for a, b in pairs]).sum(dim=0)
     # One invertible map of both does not change their divergence.
-    value = D.kl_divergence(_unwrap(old)[0], _unwrap(new)[0])
+    value = td.kl_divergence(_unwrap(old)[0], _unwrap(new)[0])
     return value.reshape(len(value), -1).sum(dim=1)

@@ -1,4 +1,4 @@
-"""What a torch module does besides computing a policy: chance, batch statistics, lost parameters."""
+"""What else a torch module does: chance, batch statistics, parameters outside of θ."""
 
 from __future__ import annotations
 

@@ -207,5 +207,3 @@ def _copied(given: Any) -> Any:
     if hasattr(given, "copy") and hasattr(given, "dtype"):
         return given.copy()
     return given
-
-

@@ -94,7 +94,7 @@ class Policy:
             )
         self.names = _chosen(own, parameters)
         if not self.names:
-            raise InvalidArgument("the module has no parameters: there is nothing to differentiate.")
+            raise InvalidArgument("θ has no parameters: there is nothing to differentiate.")
         self.parameters = tuple(own[name] for name in self.names)
         self.others = {name: p for name, p in own.items() if name not in self.names}
         self._own = own
@@ -116,6 +116,13 @@ class Policy:
         """The submodules by name, as the module itself calls them."""
         found = [(n, m) for n, m in self.holder.named_modules() if m is not self.holder]
         return [(n.partition(".")[2] or n, m) for n, m in found] if self._alone else found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The module's own parameters and buffers by name, as a ``state_dict`` calls them."""
+        short = {full: name for name, full in self._full_names.items()}
+        prefix = "part0." if self._alone else ""
+        buffers = {n.removeprefix(prefix): b for n, b in self.holder.named_buffers()}
+        return {short[n]: p for n, p in self.holder.named_parameters()} | buffers
 
     def put_back(self) -> None:
         """Sets the module's parameters and buffers to those of the snapshot."""
@@ -212,7 +219,7 @@ def _chosen(own: Mapping[str, Tensor], parameters: Iterable[Any] | None) -> tupl
     by_identity = {id(p): name for name, p in own.items()}
     found: list[str] = []
     for index, entry in enumerate(parameters):
-        name = entry if isinstance(entry, str) else by_identity.get(id(entry))
+        name = entry if isinstance(entry, str) else by_identity.get(id(entry), "")
         if name not in own:
             what = repr(entry) if isinstance(entry, str) else f"of shape {tuple(entry.shape)}"
             raise InvalidArgument(

@@ -21,8 +21,9 @@ def preserved(module: torch.nn.Module) -> Iterator[None]:
     """
     submodules = list(module.modules())
     parameters = [(p, p.detach().clone(), p.requires_grad) for p in module.parameters()]
-    gradients = [(p, p.grad, None if p.grad is None else p.grad.detach().clone()) for p, *_ in
-                 parameters]
+    gradients = [
+        (p, p.grad, None if p.grad is None else p.grad.detach().clone()) for p, *_ in parameters
+    ]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     plain = [_plain_attributes(m) for m in submodules]
     tables = [(dict(m._parameters), dict(m._buffers)) for m in submodules]
@@ -46,10 +47,10 @@ def preserved(module: torch.nn.Module) -> Iterator[None]:
             write(parameter, value)
         for buffer, value in buffers:
             write(buffer, value)
-        for parameter, gradient, value in gradients:
+        for parameter, gradient, copy in gradients:
             parameter.grad = gradient
-            if gradient is not None and value is not None:
-                write(gradient, value)
+            if gradient is not None and copy is not None:
+                write(gradient, copy)
 
 
 def write(target: Tensor, value: Tensor) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import npgcheck
-from npgcheck.conformance.check_ids import PROPERTIES, check_id
+from npgcheck.conformance.check_ids import OF_MODULES, check_id
 from npgcheck.conformance.report import CheckResult, Report, count
 from npgcheck.conventions import Conventions
 from npgcheck.errors import InvalidArgument
@@ -89,9 +89,7 @@ def check_step(
         InvalidArgument: an unknown distribution, a parameter that is not the module's, shapes.
         UsageError: see :func:`npgcheck.check_step`.
     """
-    answers = Answers(
-        log_prob, gradient, fisher_vector_product, kl, direction, new_theta, max_kl
-    )
+    answers = Answers(log_prob, gradient, fisher_vector_product, kl, direction, new_theta, max_kl)
     policy = Policy(module, distribution, parameters=parameters)
     moved: tuple[str, ...] = ()
     with preserved(policy.holder):
@@ -180,16 +178,13 @@ def moved_outside(policy: Policy, present: Policy) -> tuple[str, ...]:
 def _place(policy: Policy, before: Any) -> None:
     """Sets the module's parameters (and buffers) to what they were before the step."""
     if isinstance(before, Mapping):
-        own = {**policy.values, **dict(policy.holder.named_buffers())}
-        module = policy.module
-        targets = dict(module.named_parameters()) | dict(module.named_buffers())
-        missing = [name for name in targets if name in own and name not in before]
+        missing = [name for name in policy.values if name not in before]
         if missing:
             raise InvalidArgument(
-                f"before lacks {missing[0]!r}; give the whole module.state_dict(), copied "
+                f"before lacks {missing[0]!r}; give the module's whole state_dict(), copied "
                 "(copy.deepcopy) before the step."
             )
-        for name, target in targets.items():
+        for name, target in policy.tensors().items():
             if name in before:
                 write(target, before[name].detach().to(target))
         return
@@ -198,7 +193,7 @@ def _place(policy: Policy, before: Any) -> None:
         write(parameter, value.to(parameter))
 
 
-# ---- the user's answers in the core's terms -------------------------------------------------------
+# ---- the user's answers in the core's terms -----------------------------------------------------
 
 
 def _own_answers(
@@ -288,12 +283,10 @@ def _wrong_size(policy: Policy, name: str, quantity: str, size: int) -> CheckRes
         hint = f"; {' or '.join(alone)} has just the {missing} that are missing"
     elif missing < 0 and outside:
         hint = f"; {' or '.join(outside)}, which is not in θ, has just the {-missing} too many"
-    return _fault(
-        quantity, f"{name} has {size} entries, θ has {sum(sizes.values())}{hint}"
-    )
+    return _fault(quantity, f"{name} has {size} entries, θ has {sum(sizes.values())}{hint}")
 
 
-# ---- findings about the module --------------------------------------------------------------------
+# ---- findings about the module ------------------------------------------------------------------
 
 
 def _results(seen: Findings, fixed: tuple[str, ...], moved: tuple[str, ...]) -> list[CheckResult]:
@@ -323,9 +316,7 @@ def _results(seen: Findings, fixed: tuple[str, ...], moved: tuple[str, ...]) -> 
     return found
 
 
-def _completed(
-    report: Report, policy: Policy, more: list[CheckResult], seen: Findings
-) -> Report:
+def _completed(report: Report, policy: Policy, more: list[CheckResult], seen: Findings) -> Report:
     """The core's report with these results and remarks."""
     notes = list(report.notes)
     if seen.unused:
@@ -350,7 +341,7 @@ def _completed(
 
 
 def _property(number: str, status: Any, reason: str) -> CheckResult:
-    quantity, title = PROPERTIES[number]
+    quantity, title = OF_MODULES[number]
     return CheckResult(
         id=number,
         quantity=quantity,

@@ -169,6 +169,15 @@ class Step:
                 self._answers, **{name: _copied(value) for name, value in answers.items()}
             )
 
+    def check(self) -> None:
+        """Judges now what was recorded, instead of when the block ends.
+
+        For functions that do not outlive the change of the parameters; the step itself is then
+        not judged.
+        """
+        if self._policy is not None:
+            self._judge(self._answers, ())
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -177,23 +186,44 @@ class Step:
     ) -> None:
         if kind is not None or self._policy is None:
             return  # the user's own error goes on as it is
-        old, new = self._policy, self.monitor.policy()
+        new = self.monitor.policy()
+        moved = moved_outside(self._policy, new)
+        self._judge(replace(self._answers, new_theta=new.theta), moved)
+
+    def _judge(self, answers: Answers, moved: tuple[str, ...]) -> None:
+        """Judges with the module put back to θ for that long."""
+        policy, self._policy = self._policy, None
+        assert policy is not None
         observations, actions, advantages, weights = self._rows
-        with preserved(old.holder):
-            old.put_back()
-            self.report = judge(
-                old,
+        with preserved(policy.holder):
+            policy.put_back()
+            report = judge(
+                policy,
                 observations,
                 actions,
                 advantages,
-                replace(self._answers, new_theta=new.theta),
+                answers,
                 fixed=self.monitor.fixed,
-                moved=moved_outside(old, new),
+                moved=moved,
                 conventions=self.monitor.conventions,
                 weights=weights,
             )
-        self._policy = None
-        self.monitor.conclude(self.report, self.number)
+        for result in report.results:
+            if any(words in result.reason for words in _OUTLIVED):
+                raise UsageError(
+                    f"{result.quantity} differentiates a graph that was built before the update, "
+                    "and the update has changed or freed it. Build the graph inside the function, "
+                    "or call step.check() before the parameters change."
+                )
+        self.report = report
+        self.monitor.conclude(report, self.number)
+
+
+#: What torch says of a graph that did not outlive the update: no finding about the user's code.
+_OUTLIVED = (
+    "modified by an inplace operation",
+    "Trying to backward through the graph a second time",
+)
 
 
 def _copied(given: Any) -> Any:

@@ -27,7 +27,8 @@ class _Holder(torch.nn.Module):
         super().__init__()
         self.given = (given,)  # in a tuple, so that it is not registered twice
         self.distribution = distribution
-        for index, part in enumerate(given if isinstance(given, (list, tuple)) else (given,)):
+        self.several = isinstance(given, (list, tuple))
+        for index, part in enumerate(given if self.several else (given,)):
             if isinstance(part, torch.nn.Parameter):
                 self.register_parameter(f"part{index}", part)
             elif isinstance(part, torch.nn.Module):
@@ -39,7 +40,10 @@ class _Holder(torch.nn.Module):
                 )
 
     def forward(self, observations: Any) -> Any:
-        return self.distribution(self.given[0], observations)
+        given = self.given[0]
+        if self.several:  # by name, since a parameter by itself is swapped there alone
+            given = [getattr(self, f"part{index}") for index in range(len(given))]
+        return self.distribution(given, observations)
 
 
 class Policy:
@@ -81,11 +85,12 @@ class Policy:
             )
         self.holder = _Holder(module, distribution)
         alone = self._alone = isinstance(module, torch.nn.Module)
-        self._full_names = {
-            (name.removeprefix("part0.") if alone else name): name
-            for name, _ in self.holder.named_parameters()
-        }
         everything = dict(self.holder.named_parameters())
+        if alone:
+            self._full_names = {name.removeprefix("part0."): name for name in everything}
+        else:  # in the order of the list; torch names a module's own parameters first
+            place = {name: int(name.partition(".")[0].removeprefix("part")) for name in everything}
+            self._full_names = {name: name for name in sorted(everything, key=place.__getitem__)}
         own = {short: everything[full] for short, full in self._full_names.items()}
         lazy = [n for n, p in own.items() if isinstance(p, torch.nn.UninitializedParameter)]
         if lazy:

@@ -153,6 +153,12 @@ def judge(
     with torch.no_grad():
         reading = policy.reading(policy.theta, observations)
     seen = look(policy, observations)
+    for name in seen.unused:
+        if name.startswith("part") and "." not in name:
+            raise InvalidArgument(
+                f"the parameter at place {name[4:]} of the list does not influence the policy: "
+                "distribution(parts, observations) has to use what it is given, not a name outside."
+            )
     own, faults = _own_answers(policy, answers, reading)
     report = npgcheck.check_step(
         policy,
@@ -213,8 +219,12 @@ def _own_answers(
         vector = _flat(policy, given)
         if vector.numel() == size:
             own[name] = vector
-        else:
-            faults.append(_wrong_size(policy, name, quantity, vector.numel()))
+            continue
+        faults.append(_wrong_size(policy, name, quantity, vector.numel()))
+        if name == "gradient":
+            own[name] = vector  # the core's finding is replaced by the one above, which says more
+    if not own and faults:
+        raise InvalidArgument(f"{faults[0].reason}.")
     if answers.log_prob is not None:
         shift = log_prob_shift(reading)
         given = answers.log_prob
@@ -300,8 +310,7 @@ def _results(seen: Findings, fixed: tuple[str, ...], moved: tuple[str, ...]) -> 
     if seen.mixing:
         layers = ", ".join(seen.batch_norm)
         why = f"batch norm is in training mode in {layers}" if layers else "batch statistics?"
-        text = f"the policy of a row depends on the other rows: {why}; call module.eval() first"
-        found.append(_property("NPG-LP-003", "deviates", text))
+        found.append(_property("NPG-LP-003", "deviates", f"{why}; call module.eval() first"))
     stray = [name for name in moved if name in (*seen.outside, *seen.frozen)]
     outside = [n for n in seen.outside if n not in fixed and n not in stray]
     if stray:
@@ -309,8 +318,8 @@ def _results(seen: Findings, fixed: tuple[str, ...], moved: tuple[str, ...]) -> 
         found.append(_property("NPG-LP-004", "fail", text))
     elif outside:
         text = (
-            f"{_listed(outside)} can be trained and influences the policy, but is not in θ: judged "
-            f"as a constant; put it into parameters=[…], or say fixed={tuple(outside)!r}"
+            f"{_listed(outside)} can be trained and influences the policy, and is judged as a "
+            f"constant; put it into parameters=[…], or say fixed={tuple(outside)!r}"
         )
         found.append(_property("NPG-LP-004", "deviates", text))
     return found
@@ -320,15 +329,18 @@ def _completed(report: Report, policy: Policy, more: list[CheckResult], seen: Fi
     """The core's report with these results and remarks."""
     notes = list(report.notes)
     if seen.unused:
-        notes.append(f"{_listed(seen.unused)} does not influence the policy on these rows")
+        do = "does" if len(seen.unused) == 1 else "do"
+        notes.append(f"{_listed(seen.unused)} {do} not influence the policy on these rows")
     if not seen.double:
         notes.append("the module cannot be evaluated in float64: the reference has its own dtype")
     if not more:
         return replace(report, notes=tuple(notes))
-    replaced = {(r.quantity, r.id) for r in more}
-    kept = [r for r in report.results if (r.quantity, r.id) not in replaced]
+    replaced = {r.id for r in more}
+    kept = [r for r in report.results if r.id not in replaced]
+    if seen.random:  # one mistake, said once
+        kept = [replace(r, explained_by="log_prob") if r.status == "fail" else r for r in kept]
     judged = {r.quantity for r in more}
-    kept = [r for r in kept if r.status != "not_covered" or r.quantity not in judged]
+    kept = [r for r in kept if r.status not in ("not_covered", "skip") or r.quantity not in judged]
     results = (*kept, *more)
     extra = {k: v for k, v in report.counts.items() if k in ("problems", "redrawn")}
     return replace(

@@ -295,7 +295,7 @@ class _Check:
             ascends = judge_step.expected_gain(self.probes, delta) > 0
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
-        solve = judge_direction.Solve(krylov, damping, tuple(lower), ascends, step)
+        solve = judge_direction.Solve(gradient, krylov, damping, tuple(lower), ascends, step)
 
         def judge() -> Verdict:
             return judge_direction.judge(self.probes, x, dtype, solve, self.declared)

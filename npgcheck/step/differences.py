@@ -22,7 +22,7 @@ Array = np.ndarray
 
 #: First steps, relative to the size of θ: the first for doubles, the second where the outputs are
 #: noisier than 1e-11 (single precision inside): t⁶/64 and noise/t are then of one size.
-FIRST_STEP, NOISY_STEP = 2.0**-6, 2.0**-2
+FIRST_STEP, NOISY_STEP = 2.0**-7, 2.0**-2
 NOISY = 1e-11
 #: A step is made smaller or larger at most this often.
 ATTEMPTS = 3
@@ -105,8 +105,9 @@ class Differences:
     def _smooth(self, vector: Array) -> Directional:
         t = NOISY_STEP if self.noise > NOISY * (1.0 + np.abs(self.center).max()) else FIRST_STEP
         best: tuple[float, float, Array] | None = None
+        slopes: dict[float, Array] = {}
         for _ in range(ATTEMPTS):
-            value, bias = self._extrapolated(vector, t)
+            value, bias = self._extrapolated(vector, t, slopes)
             noise = SMOOTH_NOISE * self.noise / t
             if best is None or bias + 4.0 * noise < best[0] + 4.0 * best[1]:
                 best = (bias, noise, value)
@@ -126,9 +127,14 @@ class Differences:
         column = np.ones((len(value), 1))
         return Directional(value, bias * column, noise * column)
 
-    def _extrapolated(self, vector: Array, t: float) -> tuple[Array, float]:
+    def _extrapolated(
+        self, vector: Array, t: float, slopes: dict[float, Array]
+    ) -> tuple[Array, float]:
         """The extrapolation from t, t/2, t/4, and an estimate of what it leaves out."""
-        d1, d2, d3 = (self._central(vector, t / n)[0] for n in (1, 2, 4))
+        for step in (t, t / 2, t / 4):
+            if step not in slopes:
+                slopes[step] = self._central(vector, step)[0]
+        d1, d2, d3 = (slopes[step] for step in (t, t / 2, t / 4))
         once, twice = (4.0 * d2 - d1) / 3.0, (4.0 * d3 - d2) / 3.0
         value = (16.0 * twice - once) / 15.0
         first = float(np.max(np.abs(twice - d3), initial=0.0))

@@ -57,6 +57,8 @@ def compare(y: Array, exact: Array, budgets: Array, factor: float = 1.0, shift: 
     added = np.zeros_like(exact) if shifted is None else shifted
     predicted = factor * exact + shift * added
     error = np.abs(y - predicted)
+    # what is c times as large rounds at c times the size
+    budgets = budgets * max(1.0, abs(factor))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where(error == 0.0, 0.0, error / budgets)
     ratios = np.where(np.isnan(ratios), np.inf, ratios)

@@ -23,6 +23,12 @@ Array = np.ndarray
 
 #: x within this of its projection on K_k lies in it: far above rounding, far below any mistake.
 CONTAINED = 1e-3
+#: However much rounding is amplified, an iterate that strays by more than this is none.
+LARGEST_DRIFT = 1e-2
+#: Spaces are not grown further once the undamped residual is this small, relative to g, …
+SOLVED = 1e-8
+#: … nor this far beyond the first that holds x.
+BEYOND = 2
 #: ε that code adds to the denominators of conjugate gradient.
 EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
 
@@ -32,12 +38,15 @@ class Solve:
     """What is known of the system that x should solve.
 
     Attributes:
+        gradient: (D,), the user's, or None.
         krylov: of the user's product and gradient, or None where one of them was not given.
         damping: λ that the product carries already.
         lower: the verdicts on the product and the gradient.
         ascends: whether the step that was taken goes up, None where it was not given.
+        step_factor: √(2δ / xᵀFx), the factor from the direction to the step, where δ is known.
     """
 
+    gradient: Array | None
     krylov: Krylov | None
     damping: float
     lower: tuple[Verdict, ...]
@@ -50,25 +59,19 @@ def judge(
 ) -> Verdict:
     """The verdict on the direction x (D,)."""
     verdict = Verdict("natural_gradient", compared=len(probes.vectors))
-    _by_residual(probes, x, dtype, solve, declared, verdict)
     failed = [v for v in solve.lower if v.status == "fail"]
-    if verdict.status in ("pass", "deviates") and not failed:
-        return verdict
+    _by_residual(probes, x, dtype, solve, declared, verdict)
     if solve.krylov is None:
         if verdict.status == "fail" and not verdict.reason:
-            _without_the_system(verdict, solve, declared)
+            _without_the_system(verdict, x, solve, declared)
         return verdict
-    _by_iterates(x, dtype, solve, declared, verdict)
-    if verdict.status != "fail" or verdict.explained_by:
+    if _by_iterates(x, solve, declared, verdict) and verdict.status in ("pass", "deviates"):
         inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
-        own = {d.choice for d in verdict.diagnoses}
-        extra = [d for d in inherited if d.choice not in own and d.choice != "damping"]
-        if verdict.status in ("pass", "deviates"):
-            verdict.explain([*verdict.diagnoses, *extra], declared)
-    if failed and verdict.status in ("pass", "deviates"):
-        verdict.status = "fail"
-        verdict.explained_by = failed[0].quantity
-        verdict.reason = ""
+        own = {"damping", *(d.choice for d in verdict.diagnoses)}
+        more = [d for d in inherited if d.choice not in own]
+        verdict.explain([*verdict.diagnoses, *more], declared)
+        if failed:
+            verdict.status, verdict.explained_by = "fail", failed[0].quantity
     return verdict
 
 
@@ -124,9 +127,13 @@ def _by_residual(
     _conclude(verdict, said, number, solve, declared)
 
 
-def _without_the_system(verdict: Verdict, solve: Solve, declared: dict[str, Any]) -> None:
+def _without_the_system(
+    verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]
+) -> None:
     """What every iterate of conjugate gradient obeys, where its spaces are not known."""
     implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
+    if solve.gradient is not None and _parallel(x, solve.gradient, verdict):
+        return
     if verdict.numbers["sign"] < 0 and not _loss(solve) and not solve.ascends:
         verdict.diagnoses = (names.named("ascent-descent-sign"),)
         return
@@ -188,59 +195,55 @@ def _floor(budgets: Array, shifted: Array) -> float:
         return float(np.min(budgets / np.abs(shifted)))
 
 
-def _by_iterates(
-    x: Array, dtype: str, solve: Solve, declared: dict[str, Any], verdict: Verdict
-) -> None:
-    """x against the iterates of conjugate gradient on the user's own product and gradient."""
+def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict) -> bool:
+    """Whether x is an iterate of conjugate gradient on the user's own product and gradient."""
     krylov = solve.krylov
     assert krylov is not None
     size = float(np.linalg.norm(x))
-    if size == 0.0:
-        verdict.status, verdict.reason = "fail", "it is zero"
-        return
-    previous = np.inf
+    inner = None
     for k in range(1, MOST + 1):
         if not krylov.grow(k):
             break
-        q, t = krylov.projected(k)
-        inside = q.T @ x
-        outside = float(np.linalg.norm(x - q @ inside)) / size
-        if outside <= CONTAINED:
-            if _at(k, x, inside, t, krylov, solve, declared, verdict):
-                return
-        if outside > CONTAINED and previous <= CONTAINED:
+        inside = krylov.coordinates(x, k)
+        outside = float(np.linalg.norm(x - krylov.combine(inside))) / size
+        if outside > CONTAINED:
+            if krylov.residual(k) <= SOLVED:
+                break  # the solution lies in K_k, and x does not
+            continue
+        inner = inner or k
+        if _at(k, x, inside, solve, declared, verdict):
+            return True
+        if k >= inner + BEYOND:
             break
-        previous = outside
-        if k > 3 and outside > 0.999 and k >= 2 * MOST // 3:
-            break
-    _facts(x, krylov, solve, verdict)
+    if verdict.status == "fail" and not verdict.reason:
+        _facts(x, inner, solve, verdict)
+    return False
 
 
 def _at(
-    k: int,
-    x: Array,
-    inside: Array,
-    t: Array,
-    krylov: Krylov,
-    solve: Solve,
-    declared: dict[str, Any],
-    verdict: Verdict,
+    k: int, x: Array, inside: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict
 ) -> bool:
     """Whether x is the k-th iterate for some λ beyond the product's, and what follows."""
+    krylov = solve.krylov
+    assert krylov is not None
+    t = krylov.projected(k)
     first = np.zeros(k)
     first[0] = krylov.norm
     size = float(np.linalg.norm(x))
     for sign in (1.0, -1.0):
-        rest = sign * first - t @ inside
-        extra = float(inside @ rest) / float(inside @ inside)
+        # (T + λI) y = ±‖g‖ e₁ gives λ = yᵀ(±‖g‖ e₁ − T y) / yᵀy
+        extra = float(inside @ (sign * first - t @ inside)) / float(inside @ inside)
         tried = [0.0, *(n for n in fit.roundest(extra) if n > 1e-12)]
         if declared.get("damping"):
             tried.insert(1, max(0.0, declared["damping"] - solve.damping))
         for number in dict.fromkeys(tried):
-            exact = sign * krylov.iterate(k, number)
-            allowed = krylov.drift(k, number)
-            error = float(np.linalg.norm(x - exact)) / size
-            if error <= allowed and allowed < 0.03:
+            error = float(np.linalg.norm(x - sign * krylov.iterate(k, number))) / size
+            if error > LARGEST_DRIFT:
+                continue
+            allowed = krylov.rounding(k, number)
+            if error > allowed:
+                allowed = min(krylov.drift(k, number), LARGEST_DRIFT)
+            if error <= allowed:
                 _found(k, number, sign, error / allowed, error, krylov, solve, declared, verdict)
                 return True
     return False
@@ -270,7 +273,7 @@ def _found(
     solved = residual <= 1e3 * krylov.unit
     if not solved:
         said.append(names.named("truncated-cg", float(k)))
-    verdict.ratio, verdict.reason = ratio, ""
+    verdict.ratio, verdict.reason, verdict.diagnoses = ratio, "", ()
     verdict.digits = 17.0 if error == 0 else float(min(17.0, -np.log10(error)))
     verdict.numbers["iterations"] = k
     _conclude(verdict, said, total, solve, declared)
@@ -279,39 +282,45 @@ def _found(
         verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
 
 
-def _facts(x: Array, krylov: Krylov, solve: Solve, verdict: Verdict) -> None:
-    """What is true of a direction that solves nothing."""
-    verdict.status = "fail"
-    g = krylov.right
-    cosine = float(x @ g) / (float(np.linalg.norm(x)) * krylov.norm)
-    if abs(abs(cosine) - 1.0) <= 1e-9:
-        factor = float(x @ g) / krylov.norm**2
-        note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
-        verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
+def _parallel(x: Array, g: Array, verdict: Verdict) -> bool:
+    """Whether x is a multiple of g: no system was solved."""
+    norm = float(np.linalg.norm(g))
+    cosine = float(x @ g) / (float(np.linalg.norm(x)) * norm)
+    if not norm or abs(abs(cosine) - 1.0) > 1e-9:
+        return False
+    factor = float(x @ g) / norm**2
+    note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
+    verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
+    return True
+
+
+def _facts(x: Array, inner: int | None, solve: Solve, verdict: Verdict) -> None:
+    """What is true of a direction that solves nothing; `inner` is the first k with x in K_k."""
+    krylov = solve.krylov
+    assert krylov is not None
+    if _parallel(x, krylov.right, verdict):
         return
-    for k in range(1, len(krylov.basis) + 1):
-        if not krylov.grow(k):
-            break
+    verdict.reason = "it solves no system with the product and the gradient that were given"
+    if inner is None:
+        return
+    size = float(np.linalg.norm(x))
+    for k in range(inner, min(inner + BEYOND, krylov.grown) + 1):
+        unbiased = krylov.plain(k, 0.0)
         for epsilon in EPSILONS:
             biased = krylov.plain(k, 0.0, epsilon)
-            close = float(np.linalg.norm(x - biased)) <= 1e-6 * float(np.linalg.norm(x))
-            if close and float(np.linalg.norm(biased - krylov.plain(k, 0.0))) > 0:
-                verdict.explain(
-                    [
-                        names.named("cg-denominator-eps", epsilon),
-                        names.named("truncated-cg", float(k)),
-                    ],
-                    {},
-                )
+            off = float(np.linalg.norm(x - biased))
+            if off <= 1e-6 * size and float(np.linalg.norm(biased - unbiased)) > 10.0 * off:
+                said = [names.named("cg-denominator-eps", epsilon)]
+                said.append(names.named("truncated-cg", float(k)))
+                verdict.explain(said, {})
                 verdict.reason = ""
                 return
         y = krylov.iterate(k, 0.0)
         factor = float(x @ y) / float(y @ y)
-        if np.linalg.norm(x - factor * y) <= max(krylov.drift(k, 0.0), 1e-9) * np.linalg.norm(x):
+        if np.linalg.norm(x - factor * y) <= max(krylov.drift(k, 0.0), 1e-9) * size:
             what = fit.as_people_write(factor)
             step = solve.step_factor
-            if step is not None and abs(factor / step - 1.0) < 1e-3:
-                what += " = √(2δ/xᵀFx): this is the step, not its direction"
+            if step is not None and abs(step - 1.0) < 1e-3:
+                what += ", and as long as max_kl allows: this is the step, not its direction"
             verdict.reason = f"it is the solution times {what}"
             return
-    verdict.reason = "it solves no system with the product and the gradient that were given"

@@ -84,7 +84,6 @@ def _off_direction(probes: Probes, taken: Taken, verdict: Verdict) -> str:
     verdict.ratio, verdict.digits = off / allowed, float(np.clip(-np.log10(off / size + 1e-17), 0, 17))
     verdict.numbers["factor"] = factor
     if off <= allowed:
-        verdict.numbers["loss"] = factor < 0
         return ""
     # What moves no output is no part of the policy's step: a critic in the same vector, say.
     moved = probes.rows.along(rest)
@@ -110,11 +109,8 @@ def _length(
     verdict.numbers.update(model=model, kl=realised, gain=gain)
     delta_kl = taken.max_kl
     said: list[Diagnosis] = []
-    if verdict.numbers.get("loss") and not _lower_loss(taken):
-        if gain < 0:
-            said.append(names.named("ascent-descent-sign"))
     slope = expected_gain(probes, delta)
-    if slope < 0 and not said:
+    if slope < 0:
         verdict.diagnoses = (names.named("ascent-descent-sign"),)
         verdict.status = "fail"
         verdict.reason = f"the step lowers the surrogate: gᵀΔ = {slope:.3g}"
@@ -225,11 +221,6 @@ def expected_gain(probes: Probes, delta: Array) -> float:
 def _gain_rounding(probes: Probes) -> float:
     rows = probes.rows
     return CONSTANT * probes.unit * rows.lift * float(rows.weights @ np.abs(rows.advantages))
-
-
-def _lower_loss(taken: Taken) -> bool:
-    lower = taken.lower
-    return lower is not None and any(d.choice == "gradient-of-the-loss" for d in lower.diagnoses)
 
 
 def _unchanged(probes: Probes, theta: Array, taken: Taken, verdict: Verdict) -> Verdict:

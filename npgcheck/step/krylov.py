@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npgcheck.tolerance import CONSTANT
+
 Array = np.ndarray
 Product = Callable[[Array], Array]
 
@@ -64,18 +66,42 @@ class Krylov:
                 self.basis.append(rest / length)
         return len(self._images) >= k
 
-    def projected(self, k: int) -> tuple[Array, Array]:
-        """Q_k (D, k) and T_k (k, k)."""
-        q = np.stack(self.basis[:k], axis=1)
-        t = q.T @ np.stack(self._images[:k], axis=1)
-        return q, 0.5 * (t + t.T)
+    @property
+    def grown(self) -> int:
+        """The largest k for which K_k is there."""
+        return len(self._images)
+
+    def residual(self, k: int) -> float:
+        """‖F x_k − g‖ / ‖g‖ of the undamped iterate, from Lanczos' recurrence."""
+        if len(self.basis) <= k:
+            return 0.0
+        first = np.zeros(k)
+        first[0] = self.norm
+        last = np.linalg.lstsq(self.projected(k), first, rcond=None)[0][-1]
+        return abs(float(last) * float(self.basis[k] @ self._images[k - 1])) / self.norm
+
+    def projected(self, k: int) -> Array:
+        """T_k (k, k)."""
+        t = np.array([[q @ image for image in self._images[:k]] for q in self.basis[:k]])
+        return 0.5 * (t + t.T)
+
+    def coordinates(self, x: Array, k: int) -> Array:
+        """(k,): Q_kᵀ x."""
+        return np.array([q @ x for q in self.basis[:k]])
+
+    def combine(self, coordinates: Array) -> Array:
+        """(D,): Q_k y."""
+        total = np.zeros_like(self.right)
+        for weight, q in zip(coordinates, self.basis, strict=False):
+            total += weight * q
+        return total
 
     def iterate(self, k: int, damping: float) -> Array:
         """x_k(λ), without drift."""
-        q, t = self.projected(k)
         first = np.zeros(k)
         first[0] = self.norm
-        return q @ np.linalg.lstsq(t + damping * np.eye(k), first, rcond=None)[0]
+        matrix = self.projected(k) + damping * np.eye(k)
+        return self.combine(np.linalg.lstsq(matrix, first, rcond=None)[0])
 
     def plain(self, k: int, damping: float, epsilon: float = 0.0) -> Array:
         """The k-th iterate of conjugate gradient as code runs it, in the user's precision.
@@ -85,18 +111,18 @@ class Krylov:
             damping: λ.
             epsilon: added to both denominators, as some code does against division by zero.
         """
-        kept = self._plain.setdefault((damping, epsilon), [])
-        if not kept:
-            kept.extend(self._run(damping, epsilon))
+        kept = self._plain.get((damping, epsilon), [])
+        if len(kept) < k:
+            kept = self._plain[damping, epsilon] = self._run(damping, epsilon, k)
         return kept[min(k, len(kept)) - 1]
 
-    def _run(self, damping: float, epsilon: float) -> list[Array]:
+    def _run(self, damping: float, epsilon: float, most: int) -> list[Array]:
         kind = np.float32 if self.unit > 1e-12 else np.float64
         x = np.zeros(len(self.right), kind)
         r = self.right.astype(kind)
         p, rr = r.copy(), float(r @ r)
         made = []
-        for _ in range(len(self._images)):
+        for _ in range(most):
             z = (self.product(p.astype(np.float64)) + damping * p).astype(kind)
             bottom = float(p @ z) + epsilon
             if not bottom > 0 or rr == 0.0:
@@ -110,9 +136,15 @@ class Krylov:
             made.append(x.astype(np.float64))
         return made or [x.astype(np.float64)]
 
+    def rounding(self, k: int, damping: float) -> float:
+        """C u k √κ: what iterates round at least, without their loss of orthogonality."""
+        spectrum = np.linalg.eigvalsh(self.projected(k)) + damping
+        smallest = max(float(spectrum[0]), self.unit * float(spectrum[-1]))
+        return CONSTANT * self.unit * k * float(np.sqrt(spectrum[-1] / smallest))
+
     def drift(self, k: int, damping: float) -> float:
         """How far the k-th iterate of a right implementation may be off, relative to its length."""
         exact = self.iterate(k, damping)
         length = float(np.linalg.norm(exact))
         gap = float(np.linalg.norm(self.plain(k, damping) - exact))
-        return ROOM * (gap / length + 30.0 * self.unit) if length else 0.0
+        return ROOM * (gap / length + CONSTANT * self.unit) if length else 0.0

@@ -147,7 +147,7 @@ def _declare(verdicts: list[Verdict], declared: dict[str, Any]) -> str:
 
 
 def _not_visible(given: dict[str, Any], check: Any) -> tuple[str, ...]:
-    hidden = ["the weighting of states and the advantages themselves (they are taken as given)"]
+    hidden = ["how states were weighted and advantages estimated"]
     if given["direction"] is not None and given["fisher_vector_product"] is None:
         hidden.append("truncation of conjugate gradient, without fisher_vector_product")
     if given["new_theta"] is not None and check.max_kl is None:

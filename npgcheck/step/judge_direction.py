@@ -23,12 +23,12 @@ Array = np.ndarray
 
 #: x within this of its projection on K_k lies in it: far above rounding, far below any mistake.
 CONTAINED = 1e-3
-#: However much rounding is amplified, an iterate that strays by more than this is none.
-LARGEST_DRIFT = 1e-2
-#: Spaces are not grown further once the undamped residual is this small, relative to g, …
+#: However much rounding is amplified, an iterate that strays by more than this from a plain run
+#: is none; plain runs themselves lag behind exact arithmetic by at most …
+LARGEST_DRIFT, NEAR = 1e-2, 0.5
+#: Spaces are not grown further once the solution lies in them to this residual, relative to g, and
+#: x does not.
 SOLVED = 1e-8
-#: … nor this far beyond the first that holds x.
-BEYOND = 2
 #: ε that code adds to the denominators of conjugate gradient.
 EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
 
@@ -113,7 +113,7 @@ def _by_residual(
     _, shift = fit.estimate(y - image, 0.0 * image, budgets, shifted, False)
     held = [float(declared["damping"])] if declared.get("damping") else []
     own = [solve.damping] if solve.damping > 0 else []
-    tried = [0.0, *held, *own, *(n for n in fit.roundest(shift) if n > 0)]
+    tried = [*held, *own, 0.0, *(n for n in fit.roundest(shift) if n > 0)]
     fits = [fit.compare(y, image, budgets, 1.0, n, shifted) for n in tried]
     fitted = next((f for f in fits if f.holds), min(fits, key=lambda f: f.ratio))
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
@@ -213,8 +213,6 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
         inner = inner or k
         if _at(k, x, inside, solve, declared, verdict):
             return True
-        if k >= inner + BEYOND:
-            break
     if verdict.status == "fail" and not verdict.reason:
         _facts(x, inner, solve, verdict)
     return False
@@ -233,16 +231,21 @@ def _at(
     for sign in (1.0, -1.0):
         # (T + λI) y = ±‖g‖ e₁ gives λ = yᵀ(±‖g‖ e₁ − T y) / yᵀy
         extra = float(inside @ (sign * first - t @ inside)) / float(inside @ inside)
-        tried = [0.0, *(n for n in fit.roundest(extra) if n > 1e-12)]
+        tried = [0.0]
+        if k > 1:  # every multiple of g is the first iterate for some λ, which explains nothing
+            tried += [n for n in fit.roundest(extra) if n > 1e-12]
         if declared.get("damping"):
             tried.insert(1, max(0.0, declared["damping"] - solve.damping))
         for number in dict.fromkeys(tried):
             error = float(np.linalg.norm(x - sign * krylov.iterate(k, number))) / size
-            if error > LARGEST_DRIFT:
-                continue
             allowed = krylov.rounding(k, number)
-            if error > allowed:
-                allowed = min(krylov.drift(k, number), LARGEST_DRIFT)
+            if error > NEAR:
+                continue
+            if error > allowed:  # then plain iterations have lost orthogonality, as theirs will
+                error = float(np.linalg.norm(x - sign * krylov.plain(k, number))) / size
+                if error > LARGEST_DRIFT:
+                    continue
+                allowed = min(krylov.wobble(k, number), LARGEST_DRIFT)
             if error <= allowed:
                 _found(k, number, sign, error / allowed, error, krylov, solve, declared, verdict)
                 return True
@@ -304,7 +307,7 @@ def _facts(x: Array, inner: int | None, solve: Solve, verdict: Verdict) -> None:
     if inner is None:
         return
     size = float(np.linalg.norm(x))
-    for k in range(inner, min(inner + BEYOND, krylov.grown) + 1):
+    for k in range(inner, krylov.grown + 1):
         unbiased = krylov.plain(k, 0.0)
         for epsilon in EPSILONS:
             biased = krylov.plain(k, 0.0, epsilon)
@@ -317,7 +320,7 @@ def _facts(x: Array, inner: int | None, solve: Solve, verdict: Verdict) -> None:
                 return
         y = krylov.iterate(k, 0.0)
         factor = float(x @ y) / float(y @ y)
-        if np.linalg.norm(x - factor * y) <= max(krylov.drift(k, 0.0), 1e-9) * size:
+        if np.linalg.norm(x - factor * y) <= max(krylov.rounding(k, 0.0), 1e-9) * size:
             what = fit.as_people_write(factor)
             step = solve.step_factor
             if step is not None and abs(step - 1.0) < 1e-3:

@@ -173,9 +173,14 @@ def _linear(
     together = function.like(0.25 * v + w)
     whole = function.read(function.call(together), (len(v),))
     parts = 0.25 * answers[first] + answers[second]
-    size = 0.25 * np.linalg.norm(answers[first]) + np.linalg.norm(answers[second])
+    # v/4 + w is rounded before it is multiplied, which ‖F‖ magnifies
+    largest = max(
+        float(np.linalg.norm(answers[name])) / float(np.linalg.norm(probes.directions[name]))
+        for name in answers
+    )
+    size = largest * float(np.linalg.norm(0.25 * np.abs(v) + np.abs(w)))
     error = float(np.linalg.norm(whole - parts))
-    ratio = error / (CONSTANT * u * float(size) * probes.rows.lift) if size else 0.0
+    ratio = error / (CONSTANT * u * size * probes.rows.lift) if size else 0.0
     said = f"F(v/4 + w) − F v/4 − F w has length {error:.2g}" if ratio > 1.0 else ""
     return property_result("NPG-FV-005", said, 1, ratio)
 

@@ -27,6 +27,8 @@ MOST_SHRINKS = 64
 #: A longer step is called acceptable when it clears both tests by this much; libraries ask for up
 #: to half of the expected gain, and for KL strictly below max_kl.
 CLEARLY, SHARE = 0.9, 0.5
+#: Steps between this share of the longest one and all of it are not called short.
+NOTABLY = 0.9
 #: baselines accepts a step whose KL is at most this many times max_kl.
 SLACK = 1.5
 #: A step within this of its direction (relative) and of its length is along it and as long.
@@ -154,7 +156,7 @@ def _length(
             what = f"KL = {realised:.4g} > {delta_kl:g}" if not within else f"the gain is {gain:.3g}"
             verdict.reason = f"a step was accepted with {what}"
             return
-    elif not full and fraction < 1.0:
+    elif fraction < NOTABLY:
         longer = min(2.0, 1.0 / fraction)
         if _longer_is_fine(probes, theta, taken, longer):
             verdict.status = "fail"

@@ -48,7 +48,7 @@ class Krylov:
         self.basis: list[Array] = [self.right / self.norm]
         self._images: list[Array] = []
         self.exhausted = False
-        self._plain: dict[tuple[float, float], list[Array]] = {}
+        self._plain: dict[tuple[float, float, bool], _Iteration] = {}
 
     def grow(self, k: int) -> bool:
         """Makes K_k available; False where the spaces stop growing before."""
@@ -103,38 +103,19 @@ class Krylov:
         matrix = self.projected(k) + damping * np.eye(k)
         return self.combine(np.linalg.lstsq(matrix, first, rcond=None)[0])
 
-    def plain(self, k: int, damping: float, epsilon: float = 0.0) -> Array:
+    def plain(self, k: int, damping: float, epsilon: float = 0.0, wobble: bool = False) -> Array:
         """The k-th iterate of conjugate gradient as code runs it, in the user's precision.
 
         Args:
             k: iterations.
-            damping: λ.
+            damping: λ beyond what the product carries.
             epsilon: added to both denominators, as some code does against division by zero.
+            wobble: round every product and sum a little differently, as other code would.
         """
-        kept = self._plain.get((damping, epsilon), [])
-        if len(kept) < k:
-            kept = self._plain[damping, epsilon] = self._run(damping, epsilon, k)
-        return kept[min(k, len(kept)) - 1]
-
-    def _run(self, damping: float, epsilon: float, most: int) -> list[Array]:
-        kind = np.float32 if self.unit > 1e-12 else np.float64
-        x = np.zeros(len(self.right), kind)
-        r = self.right.astype(kind)
-        p, rr = r.copy(), float(r @ r)
-        made = []
-        for _ in range(most):
-            z = (self.product(p.astype(np.float64)) + damping * p).astype(kind)
-            bottom = float(p @ z) + epsilon
-            if not bottom > 0 or rr == 0.0:
-                break
-            alpha = rr / bottom
-            x = x + kind(alpha) * p
-            r = r - kind(alpha) * z
-            new = float(r @ r)
-            p = r + kind(new / (rr + epsilon)) * p
-            rr = new
-            made.append(x.astype(np.float64))
-        return made or [x.astype(np.float64)]
+        key = (damping, epsilon, wobble)
+        if key not in self._plain:
+            self._plain[key] = _Iteration(self, damping, epsilon, wobble)
+        return self._plain[key].at(k)
 
     def rounding(self, k: int, damping: float) -> float:
         """C u k √κ: what iterates round at least, without their loss of orthogonality."""
@@ -142,9 +123,50 @@ class Krylov:
         smallest = max(float(spectrum[0]), self.unit * float(spectrum[-1]))
         return CONSTANT * self.unit * k * float(np.sqrt(spectrum[-1] / smallest))
 
-    def drift(self, k: int, damping: float) -> float:
-        """How far the k-th iterate of a right implementation may be off, relative to its length."""
-        exact = self.iterate(k, damping)
-        length = float(np.linalg.norm(exact))
-        gap = float(np.linalg.norm(self.plain(k, damping) - exact))
+    def wobble(self, k: int, damping: float) -> float:
+        """How far the k-th iterates of two right implementations may lie apart, relative to x.
+
+        Measured: the same iteration runs twice, the second time with every product rounded
+        differently. Loss of orthogonality makes this grow far beyond round-off.
+        """
+        plain = self.plain(k, damping)
+        length = float(np.linalg.norm(plain))
+        gap = float(np.linalg.norm(self.plain(k, damping, wobble=True) - plain))
         return ROOM * (gap / length + CONSTANT * self.unit) if length else 0.0
+
+
+class _Iteration:
+    """Conjugate gradient from zero (Hestenes & Stiefel 1952), kept where it stands."""
+
+    def __init__(self, system: Krylov, damping: float, epsilon: float, wobble: bool) -> None:
+        self.kind = np.float32 if system.unit > 1e-12 else np.float64
+        self.product, self.unit = system.product, system.unit
+        self.damping, self.epsilon = damping, epsilon
+        self.random = np.random.default_rng(0) if wobble else None
+        self.r = system.right.astype(self.kind)
+        self.p = self.r.copy()
+        self.rr = float(self.r @ self.r)
+        self.made = [np.zeros(len(system.right))]
+        self.ended = False
+
+    def at(self, k: int) -> Array:
+        """x_k, or the last iterate where the iteration ended before."""
+        while len(self.made) <= k and not self.ended:
+            self._step()
+        return self.made[min(k, len(self.made) - 1)]
+
+    def _step(self) -> None:
+        z = (self.product(self.p.astype(np.float64)) + self.damping * self.p).astype(self.kind)
+        if self.random is not None:
+            z = z * (1.0 + self.unit * self.random.standard_normal(len(z))).astype(self.kind)
+        bottom = float(self.p @ z) + self.epsilon
+        if not bottom > 0 or self.rr == 0.0:
+            self.ended = True
+            return
+        alpha = self.kind(self.rr / bottom)
+        x = self.made[-1].astype(self.kind) + alpha * self.p
+        self.r = self.r - alpha * z
+        new = float(self.r @ self.r)
+        self.p = self.r + self.kind(new / (self.rr + self.epsilon)) * self.p
+        self.rr = new
+        self.made.append(x.astype(np.float64))

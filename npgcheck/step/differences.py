@@ -150,16 +150,21 @@ class Differences:
         pairs = [
             (64.0 * found[i + 1][0] - found[i][0]) / 63.0 for i in range(len(KINK_STEPS) - 1)
         ]
+        noises = [KINK_NOISE * self.noise / t for t in KINK_STEPS[:-1]]
         value = pairs[-1].copy()
         bias = np.full((len(value), 1), np.inf)
-        noise = np.full((len(value), 1), KINK_NOISE * self.noise / KINK_STEPS[-2])
+        noise = np.full((len(value), 1), noises[-1])
         for i in range(len(pairs) - 1):
-            change = np.abs(pairs[i + 1] - pairs[i]).max(axis=1, keepdims=True)
-            own = KINK_NOISE * self.noise / KINK_STEPS[i]
-            better = change + 4.0 * own < bias + 4.0 * noise
+            # A kink close to θ is averaged over alike by all wider steps: only agreement with every
+            # finer one, beyond its noise, says that there is none.
+            change = np.zeros_like(bias)
+            for j in range(i + 1, len(pairs)):
+                gap = np.abs(pairs[j] - pairs[i]).max(axis=1, keepdims=True)
+                change = np.maximum(change, gap - 4.0 * noises[j] * (j > i + 1))
+            better = change + 4.0 * noises[i] < bias + 4.0 * noise
             value = np.where(better, pairs[i], value)
             bias = np.where(better, change, bias)
-            noise = np.where(better, own, noise)
+            noise = np.where(better, noises[i], noise)
         # A kink at θ itself: the second difference over t is the jump of the slope at every t.
         jumps = [np.abs(second).max(axis=1, keepdims=True) for _, second in found[-2:]]
         threshold = 64.0 * self.noise / KINK_STEPS[-1]

@@ -13,24 +13,13 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
-from npgcheck.step import fit, names, variants
-from npgcheck.step.krylov import MOST, Krylov
+from npgcheck.step import fit, iterates, names, variants
+from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
 
 Array = np.ndarray
-
-#: x within this of its projection on K_k lies in it: far above rounding, far below any mistake.
-CONTAINED = 1e-3
-#: However much rounding is amplified, an iterate that strays by more than this from a plain run
-#: is none; plain runs themselves lag behind exact arithmetic by at most …
-LARGEST_DRIFT, NEAR = 1e-2, 0.5
-#: Spaces are not grown further once the solution lies in them to this residual, relative to g, and
-#: x does not.
-SOLVED = 1e-8
-#: ε that code adds to the denominators of conjugate gradient.
-EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
 
 
 @dataclass
@@ -178,8 +167,6 @@ def _conclude(
         verdict.reason = (
             f"the product is damped by λ = {solve.damping:.6g}, the solve by λ = {number:.6g}"
         )
-    if declared.get("cg_iterations") and not any(d.choice == "truncated-cg" for d in said):
-        verdict.numbers["converged"] = True
 
 
 def _same(a: float, b: float) -> bool:
@@ -199,94 +186,28 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     """Whether x is an iterate of conjugate gradient on the user's own product and gradient."""
     krylov = solve.krylov
     assert krylov is not None
-    size = float(np.linalg.norm(x))
-    inner = None
-    wanted = int(declared.get("cg_iterations") or 0)
-    # Late iterates may agree to within their rounding: the declared one has the first word.
-    for k in (*([wanted] if wanted else []), *range(1, MOST + 1)):
-        if not krylov.grow(k):
-            if k == wanted:
-                continue
-            break
-        inside = krylov.coordinates(x, k)
-        outside = float(np.linalg.norm(x - krylov.combine(inside))) / size
-        if outside > CONTAINED:
-            if krylov.residual(k) <= SOLVED:
-                break  # the solution lies in K_k, and x does not
-            continue
-        inner = k if inner is None else min(inner, k)
-        if _at(k, x, inside, solve, declared, verdict):
-            return True
-    if verdict.status == "fail" and not verdict.reason:
-        _facts(x, inner, solve, verdict)
-    return False
-
-
-def _at(
-    k: int, x: Array, inside: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict
-) -> bool:
-    """Whether x is the k-th iterate for some λ beyond the product's, and what follows."""
-    krylov = solve.krylov
-    assert krylov is not None
-    t = krylov.projected(k)
-    first = np.zeros(k)
-    first[0] = krylov.norm
-    size = float(np.linalg.norm(x))
-    for sign in (1.0, -1.0):
-        # (T + λI) y = ±‖g‖ e₁ gives λ = yᵀ(±‖g‖ e₁ − T y) / yᵀy
-        extra = float(inside @ (sign * first - t @ inside)) / float(inside @ inside)
-        tried = [0.0]
-        if k > 1:  # every multiple of g is the first iterate for some λ, which explains nothing
-            tried += [n for n in fit.roundest(extra) if n > 1e-12]
-        if declared.get("damping"):
-            tried.insert(1, max(0.0, declared["damping"] - solve.damping))
-        for number in dict.fromkeys(tried):
-            error = float(np.linalg.norm(x - sign * krylov.iterate(k, number))) / size
-            allowed = krylov.rounding(k, number)
-            if error > NEAR:
-                continue
-            if error > allowed:  # then plain iterations have lost orthogonality, as theirs will
-                error = float(np.linalg.norm(x - sign * krylov.plain(k, number))) / size
-                if error > LARGEST_DRIFT:
-                    continue
-                allowed = min(krylov.wobble(k, number), LARGEST_DRIFT)
-            if error <= allowed:
-                _found(k, number, sign, error / allowed, error, krylov, solve, declared, verdict)
-                return True
-    return False
-
-
-def _found(
-    k: int,
-    extra: float,
-    sign: float,
-    ratio: float,
-    error: float,
-    krylov: Krylov,
-    solve: Solve,
-    declared: dict[str, Any],
-    verdict: Verdict,
-) -> None:
-    """Fills in the verdict of a k-th iterate."""
-    x = krylov.iterate(k, extra)
-    residual = np.linalg.norm(krylov.product(x) + extra * x - krylov.right) / krylov.norm
     wanted = declared.get("cg_iterations")
-    said: list[Diagnosis] = []
-    if sign < 0:
-        said.append(names.named("gradient-of-the-loss"))
-    total = solve.damping + extra
-    if total:
-        said.append(names.named("damping", total))
-    solved = residual <= 1e3 * krylov.unit
-    if not solved:
-        said.append(names.named("truncated-cg", float(k)))
-    verdict.ratio, verdict.reason, verdict.diagnoses = ratio, "", ()
-    verdict.digits = 17.0 if error == 0 else float(min(17.0, -np.log10(error)))
-    verdict.numbers["iterations"] = k
+    extras = [0.0]
+    if declared.get("damping", 0.0) > solve.damping:
+        extras.insert(0, float(declared["damping"]) - solve.damping)
+    match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
+    if match is None:
+        if verdict.status == "fail" and not verdict.reason:
+            _facts(x, solve, verdict)
+        return False
+    total = solve.damping + match.extra
+    said = [names.named("gradient-of-the-loss")] if match.sign < 0 else []
+    said += [names.named("damping", total)] if total else []
+    if not match.solved:
+        said.append(names.named("truncated-cg", float(match.k)))
+    verdict.ratio, verdict.reason, verdict.diagnoses = match.error / match.allowed, "", ()
+    verdict.digits = 17.0 if match.error == 0 else float(min(17.0, -np.log10(match.error)))
+    verdict.numbers["iterations"] = match.k
     _conclude(verdict, said, total, solve, declared)
-    if wanted and not solved and int(wanted) != k:
+    if wanted and not match.solved and int(wanted) != match.k:
         verdict.status = "fail"
-        verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
+        verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {match.k}"
+    return True
 
 
 def _parallel(x: Array, g: Array, verdict: Verdict) -> bool:
@@ -301,33 +222,24 @@ def _parallel(x: Array, g: Array, verdict: Verdict) -> bool:
     return True
 
 
-def _facts(x: Array, inner: int | None, solve: Solve, verdict: Verdict) -> None:
-    """What is true of a direction that solves nothing; `inner` is the first k with x in K_k."""
+def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
+    """What is true of a direction that solves nothing."""
     krylov = solve.krylov
     assert krylov is not None
     if _parallel(x, krylov.right, verdict):
         return
     verdict.reason = "it solves no system with the product and the gradient that were given"
-    if inner is None:
+    first = iterates.holding(x, krylov)
+    if first is None:
         return
-    size = float(np.linalg.norm(x))
-    for k in range(inner, krylov.grown + 1):
-        unbiased = krylov.plain(k, 0.0)
-        for epsilon in EPSILONS:
-            biased = krylov.plain(k, 0.0, epsilon)
-            off = float(np.linalg.norm(x - biased))
-            if off <= 1e-6 * size and float(np.linalg.norm(biased - unbiased)) > 10.0 * off:
-                said = [names.named("cg-denominator-eps", epsilon)]
-                said.append(names.named("truncated-cg", float(k)))
-                verdict.explain(said, {})
-                verdict.reason = ""
-                return
-        y = krylov.iterate(k, 0.0)
-        factor = float(x @ y) / float(y @ y)
-        if np.linalg.norm(x - factor * y) <= max(krylov.rounding(k, 0.0), 1e-9) * size:
-            what = fit.as_people_write(factor)
-            step = solve.step_factor
-            if step is not None and abs(step - 1.0) < 1e-3:
-                what += ", and as long as max_kl allows: this is the step, not its direction"
-            verdict.reason = f"it is the solution times {what}"
-            return
+    if (run := iterates.biased(x, krylov, first)) is not None:
+        k, epsilon = run
+        said = [names.named("cg-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
+        verdict.explain(said, {})
+        verdict.reason = ""
+    elif (factor := iterates.multiple(x, krylov, first)) is not None:
+        what = fit.as_people_write(factor)
+        step = solve.step_factor
+        if step is not None and abs(step - 1.0) < 1e-3:
+            what += ", and as long as max_kl allows: this is the step, not its direction"
+        verdict.reason = f"it is the solution times {what}"

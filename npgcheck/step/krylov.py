@@ -124,15 +124,25 @@ class Krylov:
         return CONSTANT * self.unit * k * float(np.sqrt(spectrum[-1] / smallest))
 
     def wobble(self, k: int, damping: float) -> float:
-        """How far the k-th iterates of two right implementations may lie apart, relative to x.
+        """How far the k-th iterates of two right runs may lie apart, relative, in the energy norm.
 
         Measured: the same iteration runs twice, the second time with every product rounded
         differently. Loss of orthogonality makes this grow far beyond round-off.
         """
         plain = self.plain(k, damping)
-        length = float(np.linalg.norm(plain))
-        gap = float(np.linalg.norm(self.plain(k, damping, wobble=True) - plain))
+        length = self.energy(plain, damping)
+        gap = self.energy(self.plain(k, damping, wobble=True) - plain, damping)
         return ROOM * (gap / length + CONSTANT * self.unit) if length else 0.0
+
+    def energy(self, vector: Array, damping: float) -> float:
+        """√(vᵀ(F + λI)v)."""
+        form = float(vector @ self.product(vector)) + damping * float(vector @ vector)
+        return float(np.sqrt(max(form, 0.0)))
+
+    def left_over(self, x: Array, damping: float) -> float:
+        """‖(F + λI)x − g‖ / ‖g‖."""
+        rest = self.product(x) + damping * x - self.right
+        return float(np.linalg.norm(rest)) / self.norm
 
 
 class _Iteration:

@@ -493,6 +493,8 @@ _NUMERIC = frozenset(
         "entropy",
         "cg_epsilon",
         "kl_slack",
+        "lam",
+        "discount",
     }
 )
 

@@ -51,6 +51,8 @@ def note_of(name: str, number: float | None) -> str:
         "gae-leaks-across-episodes": "the sum of residuals runs on into the next episode",
         "gae-delta-without-gamma": "V(s′) is not discounted in the residual",
         "gae-trace-without-gamma": "later residuals are weighed by λ alone, not by γλ",
+        "gae-other-lambda": f"computed with λ = {number or 0.0:.6g}",
+        "gae-other-discount": f"computed with γ = {number or 0.0:.6g}",
         "score-missing-minus-pi": "score: the −π term is missing",
         "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
         "their sum",

@@ -8,6 +8,9 @@ adding an entry here and the formula where its stage is computed.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -499,3 +502,30 @@ def cost(choices: dict[str, Any]) -> float:
         if not entry.default and not (stage in _NUMERIC and not value):
             total += KIND_COST[entry.kind] + WEAK_COST * entry.weak
     return total
+
+
+_LEFT_OUT: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset())
+
+
+@contextmanager
+def left_out(names: Collection[str]) -> Iterator[None]:
+    """Runs a block as if the registry had no choices of these names.
+
+    A mistake whose entry is left out stands for one that nobody has thought of: it must not be
+    given another's name.
+    """
+    token = _LEFT_OUT.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _LEFT_OUT.reset(token)
+
+
+def known(choices: dict[str, Any]) -> bool:
+    """Whether none of the choices is left out; numbers that are zero choose nothing."""
+    missing = _LEFT_OUT.get()
+    return not missing or not any(
+        choice(stage, value).name in missing
+        for stage, value in choices.items()
+        if not stage.startswith("_") and (isinstance(value, str) or value)
+    )

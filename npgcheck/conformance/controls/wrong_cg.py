@@ -69,6 +69,7 @@ class BetaInverted:
 
 @wrong(
     "cg-epsilon-in-both-quotients",
+    tells="CG-denominator-eps",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -94,7 +95,13 @@ class EpsilonInBothQuotients:
 
 
 @wrong(
-    "cg-absolute-stop", stage=STAGE, kind="approximation", outcome="either", refutes=CG, whole=True
+    "cg-absolute-stop",
+    tells="absolute-tolerance",
+    stage=STAGE,
+    kind="approximation",
+    outcome="either",
+    refutes=CG,
+    whole=True,
 )
 class AbsoluteStop:
     """Stops once rᵀr < 1e-2, before the iterations that were asked for."""
@@ -226,7 +233,14 @@ class EatsRightHandSide:
         return x
 
 
-@wrong("cg-zero-over-zero", stage=STAGE, outcome="either", refutes=CG, whole=True)
+@wrong(
+    "cg-zero-over-zero",
+    tells="limited-range",
+    stage=STAGE,
+    outcome="either",
+    refutes=CG,
+    whole=True,
+)
 class ZeroOverZero:
     """No stopping test at all: b = 0 divides zero by zero."""
 

@@ -23,7 +23,13 @@ def _tabular(m: Any, theta: Array) -> tuple[Array, Array]:
     return pi, m.rewards + m.discount * m.transitions @ V - V[:, None]
 
 
-@wrong("trpo-negates-once-too-often", stage="glue", refutes="trust_region_proposal", whole=True)
+@wrong(
+    "trpo-negates-once-too-often",
+    tells="ascent-descent-sign",
+    stage="glue",
+    refutes="trust_region_proposal",
+    whole=True,
+)
 class NegatesOnce:
     """A whole TRPO on a batch: minimises −L, solves for −g, and then adds the step as it is."""
 
@@ -160,6 +166,7 @@ class FortySteps:
 
 @wrong(
     "difference-quotient-score",
+    tells="finite-difference-eps",
     stage="score and objective",
     kind="approximation",
     outcome="either",

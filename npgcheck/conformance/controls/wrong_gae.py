@@ -11,7 +11,14 @@ STAGE = "return and advantage"
 ESTIMATE = "advantage_estimate"
 
 
-@wrong("gae-leaks-across-episodes", stage=STAGE, refutes=ESTIMATE, whole=True, source="skrl#224")
+@wrong(
+    "gae-leaks-across-episodes",
+    tells="gae-leaks-across-episodes",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+    source="skrl#224",
+)
 class Leaks:
     """The recursion runs on through the end of an episode that a time limit cut."""
 
@@ -33,7 +40,14 @@ class Leaks:
         return adv
 
 
-@wrong("timeout-as-terminal", stage=STAGE, refutes=ESTIMATE, whole=True, source="skrl#449")
+@wrong(
+    "timeout-as-terminal",
+    tells="timeout-as-terminal",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+    source="skrl#449",
+)
 class TimeoutAsTerminal:
     """A truncated step is treated like a terminal one: δ misses γV(s_{T+1})."""
 
@@ -58,6 +72,7 @@ class TimeoutAsTerminal:
 
 @wrong(
     "bootstrap-from-reset-state",
+    tells="bootstrap-from-reset-state",
     stage=STAGE,
     refutes=ESTIMATE,
     whole=True,
@@ -112,7 +127,13 @@ class WithoutLambda:
         return out
 
 
-@wrong("gae-without-gamma-in-decay", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "gae-without-gamma-in-decay",
+    tells="gae-trace-without-gamma",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class WithoutGamma:
     """The decay is λ alone."""
 
@@ -139,7 +160,13 @@ class WithoutGamma:
         return A
 
 
-@wrong("terminal-value-bootstrapped", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "terminal-value-bootstrapped",
+    tells="bootstrap-after-termination",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class TerminalBootstrapped:
     """γV(s′) is added at terminal steps too."""
 
@@ -242,7 +269,14 @@ class ReturnsForAdvantages:
         return result
 
 
-@wrong("advantages-normalised-inside", stage=STAGE, refutes=ESTIMATE, whole=True, outcome="either")
+@wrong(
+    "advantages-normalised-inside",
+    tells="normalised-advantages",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+    outcome="either",
+)
 class NormalisedInside:
     """Right estimates, then centred and scaled before they are returned."""
 

@@ -18,6 +18,7 @@ PARAMETERS = "parametrisation"
 
 @wrong(
     "sampled-action-not-detached",
+    tells="sampled-action-not-detached",
     stage=SCORE,
     refutes="policy_gradient",
     spares="fisher_vector_product kl",
@@ -34,6 +35,7 @@ class ActionNotDetached(GaussianBatch):
 
 @wrong(
     "log-prob-mean-over-dimensions",
+    tells="logprob-not-summed-over-dims",
     stage=SCORE,
     refutes="log_prob score",
     whole=True,
@@ -60,6 +62,7 @@ class MeanOverDimensions:
 
 @wrong(
     "sigma-for-variance",
+    tells="std-variance-confusion",
     stage=SCORE,
     refutes="log_prob score fisher",
     whole=True,
@@ -101,7 +104,12 @@ class SigmaForVariance:
 
 
 @wrong(
-    "exponentiated-twice", stage=SCORE, refutes="log_prob score", whole=True, source="hill-a#1058"
+    "exponentiated-twice",
+    tells="std-variance-confusion",
+    stage=SCORE,
+    refutes="log_prob score",
+    whole=True,
+    source="hill-a#1058",
 )
 class ExponentiatedTwice:
     """σ = exp(exp(log σ)): the module already returned σ."""
@@ -129,6 +137,7 @@ class ExponentiatedTwice:
 
 @wrong(
     "clipped-action-in-log-prob",
+    tells="clipped-action-in-logprob",
     stage=SCORE,
     refutes="policy_gradient",
     spares="fisher_vector_product",
@@ -166,6 +175,7 @@ class MinusOneMissing(ExactGaussian):
 
 @wrong(
     "log-std-omitted-from-F",
+    tells="log-std-omitted",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -193,6 +203,7 @@ class LogStdBlockOne(ExactGaussian):
 
 @wrong(
     "fisher-in-sigma-coordinates",
+    tells="sigma-coordinate",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -206,6 +217,7 @@ class SigmaCoordinates(ExactGaussian):
 
 @wrong(
     "unit-variance-fisher",
+    tells="unit-variance-fisher",
     stage=FISHER,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -219,7 +231,12 @@ class UnitVariance(ExactGaussian):
 
 
 @wrong(
-    "log-std-clamped", stage=PARAMETERS, refutes="log_prob score", spares="value", outcome="either"
+    "log-std-clamped",
+    tells="log-std-clamped",
+    stage=PARAMETERS,
+    refutes="log_prob score",
+    spares="value",
+    outcome="either",
 )
 class LogStdClamped(ExactGaussian):
     """log σ clamped to at least −0.4 when it is read, as in many code bases at −20."""
@@ -247,7 +264,13 @@ class LogStdFirst(ExactGaussian):
         return np.reshape(theta[m:], (k, m)), np.asarray(theta[:m])
 
 
-@wrong("weights-reshaped-the-other-way", stage=PARAMETERS, refutes="log_prob score", whole=True)
+@wrong(
+    "weights-reshaped-the-other-way",
+    tells="order-or-transpose",
+    stage=PARAMETERS,
+    refutes="log_prob score",
+    whole=True,
+)
 class WeightsTransposed:
     """W is read as (m, k) and transposed."""
 
@@ -286,6 +309,7 @@ class MeanFeature(ExactGaussian):
 
 @wrong(
     "gaussian-empirical-fisher",
+    tells="empirical-fisher",
     stage="estimator",
     kind="approximation",
     refutes="fisher",
@@ -343,6 +367,7 @@ class KlWithOldVariance:
 
 @wrong(
     "gaussian-kl-mean-over-dimensions",
+    tells="kl-mean-over-action-dimensions|composite-action-KL",
     stage="KL",
     refutes="kl",
     spares="fisher",
@@ -357,6 +382,7 @@ class KlMeanOverDimensions(ExactGaussian):
 
 @wrong(
     "gaussian-damping",
+    tells="damping",
     stage="solver and damping",
     kind="convention",
     refutes="natural_gradient",
@@ -372,6 +398,7 @@ class GaussianDamping(ExactGaussian):
 
 @wrong(
     "gaussian-factor-two",
+    tells="factor-two",
     stage="step rule",
     refutes="trust_region_proposal",
     spares="natural_gradient fisher",

@@ -97,7 +97,7 @@ class CrossEntropy(_PerState):
         return float(-self._occupancy(problem, old) @ (np.exp(old) * new).sum(axis=1))
 
 
-@wrong("kl-identically-zero", stage=STAGE, refutes="kl", whole=True)
+@wrong("kl-identically-zero", tells="both-sides-live", stage=STAGE, refutes="kl", whole=True)
 class IdenticallyZero(_PerState):
     """Both log-probabilities come from the new parameters."""
 
@@ -108,6 +108,7 @@ class IdenticallyZero(_PerState):
 
 @wrong(
     "quadratic-model-for-kl",
+    tells="quadratic-kl",
     stage=STAGE,
     kind="approximation",
     refutes="kl",
@@ -123,6 +124,7 @@ class QuadraticModel(ExactSoftmax):
 
 @wrong(
     "epsilon-inside-kl",
+    tells="epsilon-inside-kl",
     stage=STAGE,
     kind="approximation",
     outcome="either",

@@ -107,6 +107,7 @@ class GammaHardCoded:
 
 @wrong(
     "gamma-in-single-precision",
+    tells="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -275,6 +276,7 @@ class _Sweeps(ExactSoftmax):
 
 @wrong(
     "evaluation-stopped-at-1e-3",
+    tells="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -287,6 +289,7 @@ class StoppedAtThousandth(_Sweeps):
 
 @wrong(
     "evaluation-stopped-at-1e-7",
+    tells="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -301,6 +304,7 @@ class StoppedAtTenMillionth(_Sweeps):
 
 @wrong(
     "fisher-a-millionth-off",
+    tells="limited-accuracy",
     stage="Fisher definition",
     outcome="either",
     refutes="fisher",

@@ -122,7 +122,13 @@ class UniformChain(ExactSoftmax):
         return np.asarray(problem.mdp.transitions.mean(axis=1))
 
 
-@wrong("reward-table-read-in-column-order", stage=STAGE, refutes="value q_value", whole=True)
+@wrong(
+    "reward-table-read-in-column-order",
+    tells="order-or-transpose",
+    stage=STAGE,
+    refutes="value q_value",
+    whole=True,
+)
 class RewardOrder:
     """The (S, A) rewards pass through a flat column-major buffer on the way in."""
 
@@ -162,6 +168,7 @@ class ClippedRewards(ExactSoftmax):
 
 @wrong(
     "standardised-with-ddof-one",
+    tells="normalised-advantages-sample-std",
     stage=STAGE,
     outcome="either",
     refutes="policy_gradient",

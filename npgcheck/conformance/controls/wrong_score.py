@@ -16,6 +16,7 @@ STAGE = "score and objective"
 
 @wrong(
     "score-missing-minus-pi",
+    tells="score-missing-minus-pi",
     stage=STAGE,
     refutes="score fisher fisher_vector_product",
     spares="policy_gradient value log_prob",
@@ -30,6 +31,7 @@ class MissingMinusPi(ExactSoftmax):
 
 @wrong(
     "score-missing-minus-pi-with-q",
+    tells="score-missing-minus-pi",
     stage=STAGE,
     refutes="score policy_gradient",
     spares="q_value",
@@ -73,6 +75,7 @@ class MissingMinusPiWithQ:
 
 @wrong(
     "softmax-jacobian-skipped",
+    tells="softmax-jacobian-skipped",
     stage=STAGE,
     refutes="policy_gradient fisher",
     whole=True,
@@ -106,6 +109,7 @@ class SoftmaxJacobianSkipped:
 
 @wrong(
     "negative-score",
+    tells="ascent-descent-sign",
     stage=STAGE,
     refutes="score policy_gradient natural_gradient",
     spares="fisher log_prob kl",
@@ -219,7 +223,14 @@ class EpsilonInsideLog(ExactSoftmax):
         return float(np.log(self.pi(problem)[state, action] + 1e-6))
 
 
-@wrong("exp-without-shift", stage=STAGE, outcome="either", refutes="log_prob score", whole=True)
+@wrong(
+    "exp-without-shift",
+    tells="limited-range",
+    stage=STAGE,
+    outcome="either",
+    refutes="log_prob score",
+    whole=True,
+)
 class ExpWithoutShift:
     """exp(z)/Σexp(z) with no maximum taken out: overflows at logits of a thousand."""
 

@@ -34,6 +34,7 @@ def _conjugate_gradient(
 
 @wrong(
     "damping-0.1",
+    tells="damping",
     stage=STAGE,
     kind="convention",
     refutes=X,
@@ -47,7 +48,7 @@ class Damping(ExactSoftmax):
         return np.linalg.solve(F + 0.1 * np.eye(len(g)), g)
 
 
-@wrong("damping-1e-3", stage=STAGE, kind="convention", refutes=X, spares=LOWER)
+@wrong("damping-1e-3", tells="damping", stage=STAGE, kind="convention", refutes=X, spares=LOWER)
 class SmallDamping(ExactSoftmax):
     """λ = 1e-3 in the solve, not declared."""
 
@@ -55,7 +56,15 @@ class SmallDamping(ExactSoftmax):
         return np.linalg.solve(F + 1e-3 * np.eye(len(g)), g)
 
 
-@wrong("damping-1e-5", stage=STAGE, kind="convention", refutes=X, spares=LOWER, source="rllab")
+@wrong(
+    "damping-1e-5",
+    tells="damping",
+    stage=STAGE,
+    kind="convention",
+    refutes=X,
+    spares=LOWER,
+    source="rllab",
+)
 class TinyDamping(ExactSoftmax):
     """λ = 1e-5 in the solve, not declared."""
 
@@ -65,6 +74,7 @@ class TinyDamping(ExactSoftmax):
 
 @wrong(
     "damped-product",
+    tells="damping",
     stage=STAGE,
     kind="convention",
     refutes="fisher_vector_product natural_gradient",
@@ -81,7 +91,7 @@ class DampedProduct(ExactSoftmax):
         return np.linalg.solve(F, self.policy_gradient(problem))
 
 
-@wrong("declared-damping-not-kept", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("declared-damping-not-kept", tells="damping", stage=STAGE, refutes=X, spares=LOWER)
 class DeclaredDampingNotKept(ExactSoftmax):
     """Declares λ = 0.1 and solves with 0.01."""
 
@@ -96,7 +106,11 @@ class DeclaredDampingNotKept(ExactSoftmax):
 
 
 @wrong(
-    "two-dampings", stage=STAGE, refutes="trust_region_proposal", spares=f"{LOWER} natural_gradient"
+    "two-dampings",
+    tells="damping",
+    stage=STAGE,
+    refutes="trust_region_proposal",
+    spares=f"{LOWER} natural_gradient",
 )
 class TwoDampings(ExactSoftmax):
     """λ = 0.1 for the direction that is reported, 0.01 for the one that is taken."""
@@ -120,7 +134,14 @@ class MarquardtDamping(ExactSoftmax):
         return np.linalg.lstsq(F + 0.1 * np.diag(np.diag(F)), g, rcond=1e-12)[0]
 
 
-@wrong("three-cg-iterations", stage=STAGE, kind="approximation", refutes=X, spares=LOWER)
+@wrong(
+    "three-cg-iterations",
+    tells="truncated-cg",
+    stage=STAGE,
+    kind="approximation",
+    refutes=X,
+    spares=LOWER,
+)
 class ThreeIterations(ExactSoftmax):
     """Conjugate gradient stopped after three iterations."""
 
@@ -130,6 +151,7 @@ class ThreeIterations(ExactSoftmax):
 
 @wrong(
     "ten-cg-iterations",
+    tells="truncated-cg",
     stage=STAGE,
     kind="approximation",
     refutes=X,
@@ -145,6 +167,7 @@ class TenIterations(ExactSoftmax):
 
 @wrong(
     "ten-cg-iterations-damped",
+    tells="truncated-cg + damping",
     stage=STAGE,
     kind="approximation",
     refutes=X,
@@ -160,6 +183,7 @@ class TenIterationsDamped(ExactSoftmax):
 
 @wrong(
     "cg-denominator-epsilon",
+    tells="CG-denominator-eps",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -175,6 +199,7 @@ class DenominatorEpsilon(ExactSoftmax):
 
 @wrong(
     "cg-absolute-tolerance",
+    tells="absolute-tolerance",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -211,7 +236,7 @@ class RunsPastConvergence(ExactSoftmax):
         return x
 
 
-@wrong("undamped-solve-of-singular-F", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("undamped-solve-of-singular-F", tells="no-damping", stage=STAGE, refutes=X, spares=LOWER)
 class SingularSolve(ExactSoftmax):
     """np.linalg.solve on a singular matrix: an error, or digits of noise along null(F)."""
 
@@ -229,6 +254,7 @@ class CutOffTooLarge(ExactSoftmax):
 
 @wrong(
     "diagonal-preconditioner-only",
+    tells="structured-approx",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -243,7 +269,14 @@ class DiagonalOnly(ExactSoftmax):
         return np.asarray(np.where(diagonal > 1e-14, g / np.maximum(diagonal, 1e-14), 0.0))
 
 
-@wrong("preconditioner-not-applied", stage=STAGE, refutes=X, spares=LOWER, source="EKFAC-pytorch#1")
+@wrong(
+    "preconditioner-not-applied",
+    tells="preconditioner-not-applied",
+    stage=STAGE,
+    refutes=X,
+    spares=LOWER,
+    source="EKFAC-pytorch#1",
+)
 class NotApplied(ExactSoftmax):
     """x = g: the natural gradient is the gradient."""
 
@@ -330,6 +363,7 @@ class UnweightedLeastSquares:
 
 @wrong(
     "ridge-regression-on-the-critic",
+    tells="damping",
     stage=STAGE,
     kind="convention",
     outcome="either",
@@ -348,7 +382,7 @@ class RidgeRegression(ExactSoftmax):
         return np.asarray(w / (1 - problem.mdp.discount))
 
 
-@wrong("damping-subtracted", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("damping-subtracted", tells="damping", stage=STAGE, refutes=X, spares=LOWER)
 class DampingSubtracted(ExactSoftmax):
     """F − 0.01 I: the sign of λ is lost, and the metric is not positive any more."""
 
@@ -364,7 +398,7 @@ class DampingRelative(ExactSoftmax):
         return np.linalg.solve(F + 0.1 * np.trace(F) / len(g) * np.eye(len(g)), g)
 
 
-@wrong("declared-iterations-not-kept", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("declared-iterations-not-kept", tells="truncated-cg", stage=STAGE, refutes=X, spares=LOWER)
 class DeclaredIterationsNotKept(ExactSoftmax):
     """Declares ten iterations of conjugate gradient and runs three."""
 

@@ -19,7 +19,12 @@ LOWER = "natural_gradient fisher policy_gradient"
 
 
 @wrong(
-    "factor-two-in-the-length", stage=STEP, refutes=PROPOSAL, spares=LOWER, source="mips 41f43c2"
+    "factor-two-in-the-length",
+    tells="factor-two",
+    stage=STEP,
+    refutes=PROPOSAL,
+    spares=LOWER,
+    source="mips 41f43c2",
 )
 class FactorTwo(ExactSoftmax):
     """√(δ/xᵀFx): half the allowed divergence."""
@@ -46,6 +51,7 @@ class EuclideanLength(ExactSoftmax):
 
 @wrong(
     "max-kl-as-learning-rate",
+    tells="const-lr-called-kl",
     stage=STEP,
     refutes=PROPOSAL,
     spares=LOWER,
@@ -58,7 +64,13 @@ class MaxKlAsRate(ExactSoftmax):
         return max_kl
 
 
-@wrong("trust-region-on-the-gradient", stage=STEP, refutes=PROPOSAL, spares=LOWER)
+@wrong(
+    "trust-region-on-the-gradient",
+    tells="preconditioner-not-applied|truncated-cg",
+    stage=STEP,
+    refutes=PROPOSAL,
+    spares=LOWER,
+)
 class GradientProposal(ExactSoftmax):
     """The right length along the wrong direction, g."""
 
@@ -67,7 +79,13 @@ class GradientProposal(ExactSoftmax):
         return np.asarray(problem.theta + self.step_scale(problem, g, max_kl) * g)
 
 
-@wrong("step-downhill", stage=STEP, refutes=f"{PROPOSAL} {ACCEPTED}", spares=LOWER)
+@wrong(
+    "step-downhill",
+    tells="ascent-descent-sign",
+    stage=STEP,
+    refutes=f"{PROPOSAL} {ACCEPTED}",
+    spares=LOWER,
+)
 class Downhill(ExactSoftmax):
     """θ − αx, and a line search that only looks at the KL."""
 
@@ -81,6 +99,7 @@ class Downhill(ExactSoftmax):
 
 @wrong(
     "damped-length",
+    tells="damped-length",
     stage=STEP,
     kind="convention",
     refutes=PROPOSAL,
@@ -118,7 +137,9 @@ class ReturnsStep(ExactSoftmax):
         return super().update(problem, step_size) - problem.theta
 
 
-@wrong("vanilla-update", stage=STEP, refutes="update", spares=LOWER)
+@wrong(
+    "vanilla-update", tells="preconditioner-not-applied", stage=STEP, refutes="update", spares=LOWER
+)
 class VanillaUpdate(ExactSoftmax):
     """update follows g, natural_gradient is never called."""
 
@@ -205,6 +226,7 @@ class StopsEarly(ExactSoftmax):
 
 @wrong(
     "kl-never-checked",
+    tells="kl-not-checked",
     stage=SEARCH,
     kind="convention",
     outcome="either",
@@ -220,6 +242,7 @@ class KlNeverChecked(ExactSoftmax):
 
 @wrong(
     "line-search-overwritten",
+    tells="line-search-overwritten|kl-not-checked",
     stage=SEARCH,
     refutes=ACCEPTED,
     outcome="either",
@@ -236,6 +259,7 @@ class SearchOverwritten(ExactSoftmax):
 
 @wrong(
     "kl-slack-1.5",
+    tells="kl-slack-1.5",
     stage=SEARCH,
     kind="convention",
     outcome="either",
@@ -280,7 +304,13 @@ class NeverAccepts(ExactSoftmax):
         return np.array(problem.theta)
 
 
-@wrong("search-along-the-gradient", stage=SEARCH, refutes=ACCEPTED, spares=f"{LOWER} {PROPOSAL}")
+@wrong(
+    "search-along-the-gradient",
+    tells="preconditioner-not-applied|truncated-cg",
+    stage=SEARCH,
+    refutes=ACCEPTED,
+    spares=f"{LOWER} {PROPOSAL}",
+)
 class SearchAlongGradient(ExactSoftmax):
     """Backtracking starts from the natural step and shrinks along g."""
 

@@ -25,6 +25,7 @@ class StartStatesOnly(ExactSoftmax):
 
 @wrong(
     "weights-differ-between-F-and-g",
+    tells="weights-differ-between-F-and-g",
     stage=STAGE,
     refutes="natural_gradient",
     spares="policy_gradient",
@@ -39,6 +40,7 @@ class WeightsDiffer(ExactSoftmax):
 
 @wrong(
     "undiscounted-weighting",
+    tells="missing-gamma-t",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",
@@ -199,7 +201,12 @@ class GammaSquared(_PushedOccupancy):
     power = 2
 
 
-@wrong("every-state-counts-alike", stage=STAGE, refutes="policy_gradient natural_gradient")
+@wrong(
+    "every-state-counts-alike",
+    tells="weights-differ-between-F-and-g",
+    stage=STAGE,
+    refutes="policy_gradient natural_gradient",
+)
 class EveryStateAlike(ExactSoftmax):
     """g is the plain mean over states."""
 
@@ -209,6 +216,7 @@ class EveryStateAlike(ExactSoftmax):
 
 @wrong(
     "horizon-factor-twice",
+    tells="visitation-normalisation",
     stage=STAGE,
     refutes="policy_gradient natural_gradient",
     spares="fisher state_distribution",
@@ -222,6 +230,7 @@ class HorizonFactorTwice(ExactSoftmax):
 
 @wrong(
     "undiscounted-episode-mean",
+    tells="missing-gamma-t",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",
@@ -255,6 +264,7 @@ class UndiscountedEpisodes:
 
 @wrong(
     "per-trajectory-mean",
+    tells="per-trajectory-mean",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",
@@ -287,6 +297,7 @@ class GammaNotReset:
 
 @wrong(
     "gamma-t-in-F-only",
+    tells="weights-differ-between-F-and-g|missing-gamma-t",
     stage=STAGE,
     refutes="natural_gradient",
     whole=True,
@@ -310,6 +321,7 @@ class GammaInFisherOnly(EpisodeSoftmax):
 
 @wrong(
     "fisher-state-subsample",
+    tells="fisher-state-subsample",
     stage=STAGE,
     kind="approximation",
     outcome="either",

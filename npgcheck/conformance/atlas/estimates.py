@@ -55,6 +55,14 @@ def _early_reset(args, _):
     return sums(delta, np.concatenate([ends[1:], [True]]), decay)
 
 
+def _next_row(args, _):
+    """The flags of step t + 1 are applied at step t."""
+    early = np.append(np.asarray(args[3], bool)[1:], False)
+    cut = np.append(np.asarray(args[4], bool)[1:], False)
+    delta = residuals(args[0], args[1], args[2], early, cut, args[5], args[6])
+    return sums(delta, early | cut, args[5] * args[6])
+
+
 def _returns(args, _):
     return sums(*_usual(args)) + args[1]
 
@@ -184,6 +192,7 @@ ENTRIES = (
          _late_reset, note="episode ends are noticed one step late"),
     _gae("done-flag-one-step-early", "the running sum is reset by the flags of step t+1",
          "wrong just before every end", "reset at step t by the flags of step t", _early_reset,
+         _next_row,
          note="episode ends are noticed one step early"),
     _gae("gae-returns-added", "Â + V: the λ-return", "larger by V(s_t) everywhere",
          "return the advantage; the λ-return is the target of the critic", _returns,

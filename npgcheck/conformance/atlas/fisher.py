@@ -15,7 +15,7 @@ NOT_G = {"policy_gradient": "F does not enter g"}
 def _weighted(v, critic, row_critic):
     """Σ w c² φφᵀ."""
     rows = v.pipeline.rows
-    if rows is not None and v.base.critic != "expected":
+    if rows is not None and row_critic is not None:
         phi, weights = v["row_scores"], v["row_weights"] * row_critic**2
     else:
         phi = v["scores"].reshape(-1, v["scores"].shape[-1])
@@ -28,8 +28,8 @@ def _loss_outer(v, F):
 
 
 def _loss_outer_q(v, F):
-    rows = v.pipeline.rows
-    row = None if rows is None else v["row_critic"] + rows.values
+    rows, critic = v.pipeline.rows, v["row_critic"]
+    row = None if rows is None or critic is None else critic + rows.values
     return _weighted(v, v["q_value"], row)
 
 
@@ -53,6 +53,31 @@ def _centred_outer(v, F):
 
 def _centred(v, F):
     return F - np.outer(v["g"], v["g"])
+
+
+def _covariance(v, F):
+    """numpy's covariance of the rows' scores, which divides by N − 1."""
+    if v.pipeline.rows is None:
+        return np.full_like(F, np.nan)
+    return np.atleast_2d(np.cov(v["row_scores"], rowvar=False))
+
+
+def _second_central_moment(v, F):
+    phi, w = v["row_scores"], v["row_weights"]
+    if phi is None:
+        return np.full_like(F, np.nan)
+    return phi.T @ (w[:, None] * phi) - np.outer(w @ phi, w @ phi)
+
+
+def _mean_observation(v, F):
+    """E[o]E[o]ᵀ where E[ooᵀ] belongs, in the block of a Gaussian's mean."""
+    if v.problem.family != "gaussian":
+        return np.full_like(F, np.nan)
+    average = v["f_weights"] @ np.asarray(v.problem.observations)
+    n = v.problem.observation_size * v.problem.action_size
+    out = np.array(F)
+    out[:n, :n] = np.kron(np.outer(average, average), np.diag(v["std"][0] ** -2.0))
+    return out
 
 
 def _blocks(v, F, by):
@@ -171,11 +196,18 @@ ENTRIES = (
            note="one mean over all states is subtracted, not each state's own", visible=F,
            hidden=NOT_G, change={"F": _centred_outer}, forms=({"F": _mean_feature},),
            reads=("jacobian", "f_weights", "f_action_weights"), families=("discrete",)),
-    Choice("fisher", "centred", "centred-fisher", "convention",
-           "F − E[φA]E[φA]ᵀ, the covariance of the gradient samples",
-           "differs from F where the gradient does not vanish", "E[φφᵀ] needs no centring: "
-           "E[φ] = 0", note="the outer product of the mean gradient is subtracted from F",
-           visible=F, hidden=NOT_G, change={"F": _centred}, reads=("g",)),
+    Choice("fisher", "centred", "centred-vs-uncentred", "convention",
+           "E[φφᵀ] − E[φ]E[φ]ᵀ over the rows (or F − E[φA]E[φA]ᵀ)",
+           "a covariance of the scores; equal to F in expectation, because E[φ] = 0",
+           "E[φφᵀ] needs no centring", note="a mean is subtracted in F: a covariance of scores",
+           visible=F, hidden={**NOT_G, "exact expectations": "E[φ] = 0"},
+           change={"F": _covariance}, forms=({"F": _second_central_moment}, {"F": _centred}),
+           reads=("g", "row_scores", "row_weights")),
+    Choice("fisher", "mean_observation", "outer-product-of-the-mean-feature", "bug",
+           "E[o]E[o]ᵀ in place of E[ooᵀ]", "the block of the mean has rank m: directions are lost",
+           "take the product for every state, then the mean",
+           note="the mean observation is squared, not the observation", visible=F, hidden=NOT_G,
+           change={"F": _mean_observation}, reads=("f_weights", "std"), families=("gaussian",)),
     Choice("fisher", "diagonal", "diagonal-fisher", "approximation", "diag(F) alone",
            "off-diagonal entries are zero; x is g scaled entry by entry",
            "use the whole matrix, by products with vectors if it is too large",

@@ -18,7 +18,7 @@ def _discrete(f):
 
     def change(v, value):
         terms, parts = value
-        return f(np.exp(parts.old), parts.old, parts.new), parts
+        return f(parts.weights[0], parts.old, parts.new), parts
 
     return change
 
@@ -34,10 +34,10 @@ def _gaussian(f):
 
 
 def _both_ways(v, value, weight):
-    from npgcheck.conformance.diagnosis.predict import Divergence, divergence
+    from npgcheck.conformance.diagnosis.predict import divergence
 
     terms, parts = value
-    back = divergence(Divergence(parts.new, parts.old), v.discrete)
+    back = divergence(parts.swapped(), v.discrete)
     return weight * (terms + back), parts
 
 
@@ -112,17 +112,13 @@ ENTRIES = (
            visible=("fisher", "fisher_vector_product", "kl"),
            hidden={"one action dimension": "a mean over one number is the number"},
            families=("gaussian",)),
-    Choice("kl", "jeffreys", "jeffreys-kl", "convention",
+    Choice("kl", "jeffreys", "jeffreys-kl", "bug",
            "KL(π‖π′) + KL(π′‖π), or half of it",
-           "symmetric; half of it has the same Hessian",
+           "symmetric; half of it has the same Hessian, the sum twice the Hessian",
            "take one direction: KL(π_problem.theta ‖ π_theta)",
            note="both directions of KL are added", visible=KL,
-           change={"kl_terms": lambda v, k: _both_ways(v, k, 0.5)}),
-    Choice("kl", "jeffreys_sum", "jeffreys-kl-unhalved", "bug", "KL(π‖π′) + KL(π′‖π), not halved",
-           "twice KL to second order: steps are 1/√2 of the right ones",
-           "take one direction: KL(π_problem.theta ‖ π_theta)",
-           note="both directions of KL are added: twice as large near θ", visible=KL,
-           change={"kl_terms": lambda v, k: _both_ways(v, k, 1.0)}),
+           change={"kl_terms": lambda v, k: _both_ways(v, k, 0.5)},
+           forms=({"kl_terms": lambda v, k: _both_ways(v, k, 1.0)},)),
     Choice("kl", "cross_entropy", "cross-entropy-for-kl", "bug",
            "−Σ_a π log π′, without the entropy of π",
            "not zero at θ; larger by the entropy of π; its Hessian is right",
@@ -144,7 +140,9 @@ ENTRIES = (
            note="the total variation distance, not KL", visible=KL,
            change={"kl_terms": _discrete(
                lambda p, old, new: 0.5 * abs(p - np.exp(new)).sum(axis=1))},
-           forms=({"kl_terms": _discrete(lambda p, old, new: abs(p - np.exp(new)).sum(axis=1))},),
+           forms=({"kl_terms": _discrete(lambda p, old, new: abs(p - np.exp(new)).sum(axis=1))},
+                  {"kl_terms": _discrete(
+                      lambda p, old, new: 0.5 * abs(p - np.exp(new)).sum(axis=1) ** 2)}),
            families=("discrete",)),
     Choice("kl", "squared_distance", "squared-distance-for-kl", "bug", "½ Σ_a (π − π′)²",
            "of second order, with another Hessian", "use Σ_a π log π/π′",

@@ -49,7 +49,27 @@ def _softplus_slope(sigma):
 
 def _read_transposed(v):
     k, a = v.problem.observation_size, v.problem.num_actions
-    return v.reference.theta.reshape(a, k).T.ravel()
+    return v.theta.reshape(a, k).T.ravel()
+
+
+def _read_std_first(v):
+    m = v.problem.action_size
+    return np.r_[v.theta[m:], v.theta[:m]]
+
+
+def _gaussian_at(index, theta):
+    def change(v, value):
+        if v.problem.family != "gaussian":
+            return np.full_like(value, np.nan)
+        found = v.reference.policy.mean_log_std(theta(v), v.problem.observations)[index]
+        return np.exp(found) if index else found
+
+    return change
+
+
+def _std_rows_first(v, j):
+    m = v.problem.action_size
+    return np.concatenate([j[:, :, -m:], j[:, :, :-m]], axis=2)
 
 
 def _transposed_logits(v, z):
@@ -90,6 +110,15 @@ ENTRIES = (
            "the parameters of log σ come before W", "the right numbers in the wrong places",
            "θ = [W.ravel(), log_std]", note="log σ stands before W", visible=ALL,
            change={"coordinates": _std_first}, families=("gaussian",)),
+    Choice("coordinates", "std_read_first", "log-std-read-first", "bug",
+           "θ is read as [log_std, W] in place of [W, log_std]", "another policy altogether",
+           "θ = [W.ravel(), log_std]", note="θ is read with log σ before W",
+           visible=("log_prob", "kl", *ALL),
+           change={"mean": _gaussian_at(0, _read_std_first), "std": _gaussian_at(1, _read_std_first),
+                   "mean_jacobian": lambda v, j: _std_rows_first(v, j),
+                   "std_jacobian": lambda v, j: _std_rows_first(v, j)},
+           forms=({"mean": _gaussian_at(0, _read_std_first),
+                   "std": _gaussian_at(1, _read_std_first)},), families=("gaussian",)),
     Choice("coordinates", "mean_transposed", "mean-weights-transposed", "bug",
            "W.T.ravel() in place of W.ravel(), W (k, m)", "the right numbers in the wrong places; "
            "invisible when k = 1 or m = 1", "θ = [W.ravel(), log_std] with W (k, m)",

@@ -73,9 +73,16 @@ def _from_the_start(v, critic):
 
 @_only_episodes
 def _next_reward(v, critic):
+    """γ G_{t+1} − V(s_t): the return without the reward of the step itself."""
     rows = v.pipeline.rows
-    shifted = np.append(rows.rewards[1:], 0.0)
-    return np.where(np.append(rows.episode[1:] != rows.episode[:-1], True), 0.0, shifted)
+    last = np.append(rows.episode[1:] != rows.episode[:-1], True)
+    returns = _backward(v, v["discount"], lambda t: t)
+    tail = np.where(rows.terminated, 0.0, rows.next_values)
+    for t in reversed(range(len(returns))):
+        after = tail[t] if last[t] else returns[t + 1]
+        returns[t] = rows.rewards[t] + v["discount"] * after
+    following = np.where(last, tail, np.append(returns[1:], 0.0))
+    return v["discount"] * following - rows.values
 
 
 def _row_reward(v, critic):
@@ -145,9 +152,10 @@ ENTRIES = (
            "equal in expectation where episodes end by termination",
            "nothing to mend; a baseline lowers the variance", visible=G,
            change={"row_critic": _reward_to_go}, reads=("discount",)),
-    Choice("critic", "whole_return", "whole-return", "free",
-           "Σ_{k≥0} γ^k r_k in place of A_t: past rewards are counted too",
-           "equal in expectation only if every step is weighed alike; high variance",
+    Choice("critic", "whole_return", "whole-return", "bug",
+           "γᵗ φ_t Σ_{k≥0} γᵏ r_k: the return of the whole episode, with γᵗ in the weights as well",
+           "later steps count too little: the return is discounted from the start already; "
+           "without γᵗ in the weights it is unbiased, of high variance",
            "sum the rewards from step t on: earlier ones cannot depend on a_t",
            note="the whole return of the episode multiplies every score", visible=G,
            change={"row_critic": _whole_return}, reads=("discount",)),
@@ -215,13 +223,13 @@ ENTRIES = (
            "average over the policy: V = Σ_a π (r + γPV)",
            note="values of the optimal policy, not of the policy that is given",
            visible=(*VALUES, *G), change={"value": _optimal}, families=("discrete",)),
-    Choice("baseline", "greedy", "greedy-baseline", "free",
+    Choice("baseline", "greedy", "greedy-baseline", "bug",
            "A = Q − max_a Q", "a state baseline: g is right, the table of advantages is not A",
            "A = Q − V is what advantage asks for", note="max_a Q is subtracted, not V",
            visible=("advantage",), hidden=BASELINE,
            change={"advantage": lambda v, a: v["q_value"] - v["q_value"].max(1, keepdims=True)},
            reads=("q_value",), families=("discrete",)),
-    Choice("baseline", "uniform", "uniform-mean-baseline", "free",
+    Choice("baseline", "uniform", "uniform-mean-baseline", "bug",
            "A = Q − 1/A Σ_a Q", "a state baseline: g is right, the table of advantages is not A",
            "subtract V = Σ_a π Q", note="the plain mean of Q is subtracted, not V",
            visible=("advantage",), hidden=BASELINE,
@@ -234,7 +242,8 @@ ENTRIES = (
            reads=("q_value", "value"), families=("discrete",)),
     Choice("baseline", "negated", "advantage-negated", "bug", "A = V − Q",
            "A and g change their sign", "A = Q − V", note="A = V − Q: the sign is flipped",
-           visible=("advantage", *G), change={"advantage": lambda v, a: -a}),
+           visible=("advantage", *G, "update", "trust_region_proposal"),
+           change={"advantage": lambda v, a: -a}),
     Choice("discount", "", "wrong-discount", "bug", "another γ′ than the problem's",
            "V, Q, A, J and d follow γ′; problems whose γ is γ′ are right",
            "read the discount from the problem: problem.mdp.discount",
@@ -258,13 +267,13 @@ ENTRIES = (
            visible=(*VALUES, *G),
            change={"rewards": lambda v, r: v["discount"] * r}, reads=("discount",),
            families=("discrete",)),
-    Choice("rewards", "clipped", "clipped-rewards", "convention",
+    Choice("rewards", "clipped", "clipped-rewards", "bug",
            "r clipped to [−c, c]", "V, Q, A, J of another reward; right where rewards are small",
            "keep the reward, or judge the clipped problem", note="rewards clipped to ±{}",
            visible=(*VALUES, *G),
            change={"rewards": lambda v, r, c: np.clip(r, -c, c)},
            number=Number("c", (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)), families=("discrete",)),
-    Choice("rewards", "signs", "reward-signs", "convention", "sign(r) in place of r",
+    Choice("rewards", "signs", "reward-signs", "bug", "sign(r) in place of r",
            "V, Q, A, J of another reward", "keep the reward, or judge the clipped problem",
            note="rewards replaced by their signs", visible=(*VALUES, *G),
            change={"rewards": lambda v, r: np.sign(r)}, families=("discrete",)),

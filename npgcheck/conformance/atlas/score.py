@@ -50,7 +50,7 @@ def _standardised(v):
 
 def _with_features(features):
     return {
-        "logits": lambda v, z: v.reference.policy.logits(v.reference.theta, features(v)),
+        "logits": lambda v, z: v.reference.policy.logits(v.theta, features(v)),
         "jacobian": lambda v, j: v.reference.policy.logits_jacobian(
             v.reference.theta, features(v)
         ),
@@ -242,7 +242,9 @@ ENTRIES = (
            "g turns towards the uniform policy, whose gradient is right",
            "judge the gradient of J without the bonus", note="an entropy bonus of {} is left in",
            visible=("policy_gradient", "natural_gradient"),
-           change={"g": _entropy}, reads=("g_weights", "pi", "log_pi", "scores"),
+           change={"g": _entropy},
+           forms=({"g": lambda v, g, c: _entropy(v, g, c * (1.0 - v.reference.discount))},),
+           reads=("g_weights", "pi", "log_pi", "scores"),
            number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)),
            families=("discrete",)),
     Choice("gradient", "decay", "weight-decay-left-in", "bug", "g − cθ",
@@ -282,6 +284,8 @@ ENTRIES = (
                                               s * ((z * s) ** 2 / np.exp(2 * s) - 1.0))),
                 "log_density": _density(
                     lambda t, z, s: -0.5 * ((z * s) ** 2 / np.exp(2 * s) + 2 * s + _LOG_2PI))},
+               {"parts": _parts(lambda z, s: (z * s / np.exp(2 * s),
+                                              (z * s) ** 2 / np.exp(2 * s) - 1.0))},
                {"parts": _parts(lambda z, s: (z, z**2 - 1.0))},
                {"parts": _parts(lambda z, s: (z / s, z**2 * s - 1.0))},
                {"log_density": _density(

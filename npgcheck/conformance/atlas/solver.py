@@ -57,6 +57,18 @@ def _recurrence(matrix, b, iterations, *, epsilon=0.0, beta=None, start=None, st
     return x
 
 
+def _both_quotients(matrix, b, k, epsilon):
+    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
+    square = float(r @ r)
+    for _ in range(int(k)):
+        image = matrix @ p
+        length = square / (float(p @ image) + epsilon)
+        x, r = x + length * p, r - length * image
+        square, before = float(r @ r), square
+        p = r + square / (before + epsilon) * p
+    return x
+
+
 def _with_epsilon(iterations):
     return {"direction": lambda v, s, c: _recurrence(s.matrix, s.right, iterations, epsilon=c)}
 
@@ -81,6 +93,33 @@ def _returns_direction(matrix, b, k):
         square, before = float(r @ r), square
         p = r + square / before * p
     return p
+
+
+def _forgets_matrix(matrix, b, k):
+    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
+    square = float(r @ r)
+    for _ in range(int(k)):
+        if square < 1e-300:
+            break
+        length = square / float(p @ (matrix @ p))
+        x, r = x + length * p, r - length * p
+        square, before = float(r @ r), square
+        p = r + square / before * p
+    return x
+
+
+def _stale_curvature(matrix, b, k):
+    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
+    image = matrix @ p
+    square, curve = float(r @ r), float(p @ image)
+    for _ in range(int(k)):
+        if square < 1e-300:
+            break
+        length = square / curve
+        x, r = x + length * p, r - length * (matrix @ p)
+        square, before = float(r @ r), square
+        p = r + square / before * p
+    return x
 
 
 ENTRIES = (
@@ -187,7 +226,9 @@ ENTRIES = (
            "leave ε out; stop when the residual vanishes",
            note="ε = {} in the denominator of conjugate gradient", visible=(*CG, *X),
            change=_with_epsilon(10),
-           forms=(_with_epsilon(20), _with_epsilon(50), _with_epsilon(100)),
+           forms=(_with_epsilon(20), _with_epsilon(50), _with_epsilon(100),
+                  {"cg": lambda args, _, c: _recurrence(*args, epsilon=c)},
+                  {"cg": lambda args, _, c: _both_quotients(*args, c)}),
            number=Number("ε", (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2))),
     Choice("cg_rule", "beta_inverted", "cg-beta-inverted", "bug",
            "β = r_k²/r_{k+1}² in place of r_{k+1}²/r_k²", "right for one iteration only",
@@ -209,6 +250,13 @@ ENTRIES = (
            note="one iteration too few", visible=CG,
            change=_cg(lambda m, b, k: _recurrence(m, b, k - 1)),
            forms=(_cg(lambda m, b, k: _recurrence(m, b, k + 1)),)),
+    Choice("cg_rule", "direction_subtracted", "cg-residual-forgets-the-matrix", "bug",
+           "r ← r − αp in place of r − αMp", "right for M = I only", "r ← r − α Mp",
+           note="the residual loses αp, not αMp", visible=CG, change=_cg(_forgets_matrix)),
+    Choice("cg_rule", "stale", "cg-stale-curvature", "bug", "pᵀMp of the first direction throughout",
+           "right for one iteration only", "compute Mp in every iteration",
+           note="the curvature of the first direction is used throughout", visible=CG,
+           change=_cg(_stale_curvature)),
     Choice("cg_rule", "residual", "cg-returns-the-residual", "bug", "r in place of x",
            "vanishes as the iteration converges", "return x", note="the residual is returned",
            visible=CG, change=_cg(_returns_residual), forms=(_cg(_returns_direction),)),

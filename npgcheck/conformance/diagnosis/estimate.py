@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 #: Answers that a number is estimated on; the others then judge it.
 ESTIMATED_ON = 4
-#: Starting points this bad are not refined: no number makes such a choice an explanation.
-FAR = 0.5
-STEPS = 24
+#: Starting points this bad are not refined: the grids are so fine that a number that explains the
+#: answers shows beside its nearest neighbour.
+FAR = 0.9
 
 
 def numbers(
@@ -40,19 +40,22 @@ def numbers(
     def worst(value: float) -> float:
         return _worst(pipelines, Applied(choice, value), records, asked.quantity, setup)
 
-    tried = [(worst(value), value) for value in number.start]
+    def first(value: float) -> float:
+        return _worst(pipelines, Applied(choice, value), records[:1], asked.quantity, setup)
+
+    tried = [(first(value), value) for value in number.start]
     if number.whole:
-        best = min(tried)
-        if best[0] <= limit:
-            yield Applied(choice, best[1])
+        # Where two numbers explain a few answers, the fresh ones decide between them.
+        near = [value for misfit, value in tried if misfit <= limit]
+        yield from (Applied(choice, value) for value in near if worst(value) <= limit)
         return
     best = min(tried)
-    if not np.isfinite(best[0]):
+    if not best[0] <= FAR:
         return
     index = number.start.index(best[1])
     low = number.start[max(0, index - 1)]
     high = number.start[min(len(number.start) - 1, index + 1)]
-    value = _minimise(worst, low, high, best[1])
+    value = _minimise(first, low, high)
     if worst(value) > max(limit, 1e-6):
         return
     for digits in (1, 2, 3, 4, 6, 17):
@@ -86,7 +89,7 @@ def _worst(
     return found
 
 
-def _minimise(worst, low: float, high: float, start: float) -> float:  # type: ignore[no-untyped-def]
+def _minimise(worst, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
     """Golden sections on a logarithmic scale where all are positive; |misfit| has one valley."""
     logarithmic = low > 0
     a, b = (np.log(low), np.log(high)) if logarithmic else (low, high)
@@ -105,8 +108,8 @@ def _minimise(worst, low: float, high: float, start: float) -> float:  # type: i
             at_d = worst(float(back(d)))
         if min(at_c, at_d) == 0.0 or b - a < 1e-15:
             break
-        if _ == 20 and min(at_c, at_d) > FAR:
-            break
+        if _ == 20 and min(at_c, at_d) > 1e-2:
+            break  # no valley that leads down to the answers
     return float(back(c if at_c < at_d else d))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 
 from npgcheck.conformance.choices import BY_NAME, KIND_COST, WEAK_COST
@@ -19,7 +20,7 @@ from npgcheck.conformance.diagnosis.predict import MISFITS
 from npgcheck.conformance.diagnosis.search import SOLVES, Found, Question, Search, question
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
-from npgcheck.conformance.verdicts import expected
+from npgcheck.conformance.verdicts import expected, rescore
 
 #: What a quantity that is right adds to the cost of a choice that would have altered it.
 CONTRADICTED = 3.0
@@ -61,7 +62,13 @@ def _unexplained(state: Run, quantity: str) -> bool:
     )
 
 
+#: Facts about a line search: its rules are conventions of their own, no formula reproduces them.
+_RULES = ("the accepted step", "the step was cut", "θ came back")
+
+
 def _ask(state: Run, search: Search, quantity: str) -> Asked:
+    if any(r.reason.startswith(_RULES) for r in state.results[quantity] if r.kind == "value"):
+        return Asked(quantity, None)
     records = state.judgeable(quantity)
     if quantity in pure.PART:
         return Asked(quantity, None, pure.explain(quantity, records))
@@ -80,7 +87,9 @@ def _question(state: Run, quantity: str) -> Question | None:
         return None
     dampings, iterations = _conventions(state)
     base = expected(state, quantity, records)
-    return question(quantity, records, state.sampled(quantity), base, dampings, iterations)
+    wrong = {id(records[i]) for i in rescore(quantity, records, base).refuted}
+    sampled = state.sampled(quantity)
+    return question(quantity, records, sampled, base, dampings, iterations, wrong)
 
 
 def _conventions(state: Run) -> tuple[list[float], list[int]]:
@@ -140,7 +149,14 @@ def _cheapest(state: Run, search: Search, asked: Sequence[Asked]) -> Cover | Non
     costs = {s: _cost(state, search, s, asked) for s in options}
     low = min(costs.values())
     order = list(BY_NAME)
-    ranked = sorted(options, key=lambda s: (costs[s], sorted(order.index(n) for n in s)))
+    refuted = {one.quantity for one in asked}
+
+    def rank(names: frozenset[str]) -> tuple[Any, ...]:
+        seen = [set(BY_NAME[n].visible) for n in names]
+        unseen = sum(not refuted & v for v in seen) + len(refuted - set().union(*seen))
+        return costs[names], unseen, sum(map(len, seen)), sorted(order.index(n) for n in names)
+
+    ranked = sorted(options, key=rank)
     equals = tuple(s for s in ranked[1:] if costs[s] <= low + EQUAL)
     return Cover(ranked[0], equals)
 

@@ -70,11 +70,18 @@ class Base:
 class View:
     """The parts under one set of choices; ``view["F"]`` is F under them."""
 
-    __slots__ = ("applied", "pipeline")
+    __slots__ = ("applied", "pipeline", "theta")
 
-    def __init__(self, pipeline: Pipeline, applied: tuple[Applied, ...]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, applied: tuple[Applied, ...], theta: Array | None = None
+    ) -> None:
         self.pipeline = pipeline
         self.applied = applied
+        self.theta = pipeline.reference.theta if theta is None else theta
+
+    def at(self, theta: Array) -> View:
+        """The same choices at other parameters; for parts that are not cached."""
+        return View(self.pipeline, self.applied, theta)
 
     def __getitem__(self, part: str) -> Any:
         return self.pipeline.get(part, self.applied)
@@ -116,7 +123,9 @@ class Pipeline:
         key = (part, tuple(a.key for a in reaching))
         if key not in self._cache:
             view = View(self, reaching)
-            self._cache[key] = view.through(part, _DEFAULTS[part](view))
+            value = _DEFAULTS[part](view)
+            # What this base does not have (rows of an expectation) no choice can alter.
+            self._cache[key] = None if value is None else view.through(part, value)
         return self._cache[key]
 
     @property

@@ -33,6 +33,8 @@ UNITS = 1e3
 LARGEST = 1e-3
 #: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
 NULL = 1e-11
+#: What an error of x counts beside one of its residual: cond F is 1e4 at most where x is judged.
+SEEN = 1e-4
 _LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -81,11 +83,18 @@ class Solve:
 class Divergence:
     """Two policies at every state: what a choice of KL may look at.
 
-    ``old`` and ``new`` are log-probabilities (S, A) of a softmax policy, or (mean, σ) pairs.
+    ``old`` and ``new`` are log-probabilities (S, A) of a softmax policy, or (mean, σ) pairs;
+    ``weights`` are the probabilities of both, as far as there are finitely many actions.
     """
 
     old: Any
     new: Any
+    weights: Any = None
+
+    def swapped(self) -> Divergence:
+        """The two policies exchanged."""
+        back = None if self.weights is None else self.weights[::-1]
+        return Divergence(self.new, self.old, back)
 
 
 Misfit = Callable[[View, Record, Setup], float]
@@ -182,14 +191,16 @@ def _kl(v: View, record: Record, setup: Setup) -> float:
     other, policy = record.probe.args[0], v.reference.policy
     observations = v.problem.observations
     if v.discrete:
-        logits = v.through("logits", policy.logits(other, observations))
+        logits = v.at(other).through("logits", policy.logits(other, observations))
         new = v.through("log_pi", log_softmax(logits))
-        parts = Divergence(v["log_pi"], new)
+        parts = Divergence(v["log_pi"], new, (v["pi"], np.exp(log_softmax(logits))))
     else:
         mean, log_std = policy.mean_log_std(other, observations)
-        parts = Divergence((v["mean"], v["std"]), (mean, np.exp(log_std)))
+        std = v.at(other).through("std", np.exp(log_std))
+        mean = v.at(other).through("mean", mean)
+        parts = Divergence((v["mean"], v["std"]), (mean, std))
     if setup.variant[-1] == "reverse":
-        parts = Divergence(parts.new, parts.old)
+        parts = parts.swapped()
     terms = v.through("kl_terms", (divergence(parts, v.discrete), parts))[0]
     value = float(v["f_weights"] @ terms)
     return relative(record.value, v.through("kl", (scale * value, other))[0])
@@ -198,7 +209,7 @@ def _kl(v: View, record: Record, setup: Setup) -> float:
 def divergence(parts: Divergence, discrete: bool) -> Array:
     """KL(old ‖ new) at every state; (S,)."""
     if discrete:
-        return (np.exp(parts.old) * (parts.old - parts.new)).sum(axis=1)
+        return (parts.weights[0] * (parts.old - parts.new)).sum(axis=1)
     (m0, s0), (m1, s1) = parts.old, parts.new
     return (np.log(s1 / s0) + (s0**2 + (m0 - m1) ** 2) / (2.0 * s1**2) - 0.5).sum(axis=1)
 
@@ -265,8 +276,12 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
         return relative(visible(v, x), visible(v, predicted))
     inner = t.T @ x if _turned(v) else x
     # F x = g has a solution only for g in range(F); a least-squares solve drops the rest.
-    right = solve.matrix @ pseudo_solve(solve.matrix, solve.right)
-    return relative(solve.matrix @ inner, right)
+    predicted = pseudo_solve(solve.matrix, solve.right)
+    residual = relative(solve.matrix @ inner, solve.matrix @ predicted)
+    # A matrix that has lost directions (F = 0) says nothing about x along them, and must not
+    # explain it. Errors of x itself are those of the residual times cond F, hence the looser limit.
+    seen = relative(visible(v, inner), visible(v, predicted))
+    return max(residual, SEEN * seen)
 
 
 def visible(v: View, x: Array) -> Array:
@@ -330,6 +345,8 @@ def _length_of(v: View, record: Record, setup: Setup) -> tuple[float, float] | N
     t = _coordinates(v, record)
     if _turned(v):
         x = np.linalg.solve(t.T, x)
+    if not np.isfinite(x).all():
+        return None
     seen, wanted = visible(v, moved), visible(v, x)
     square = float(wanted @ wanted)
     if square == 0.0:
@@ -361,7 +378,8 @@ def _surrogate(v: View, record: Record, setup: Setup) -> float:
     if setup.base.sampled == "mdp":
         if not v.discrete:
             return np.nan
-        new = np.exp(log_softmax(v.through("logits", policy.logits(other, v.problem.observations))))
+        logits = v.at(other).through("logits", policy.logits(other, v.problem.observations))
+        new = np.exp(log_softmax(logits))
         ratio = new / v["pi"]
         terms = ((new - v["pi"]) * v["critic"]).sum(axis=1)
         gain = float(v["g_weights"] @ terms)
@@ -439,7 +457,11 @@ def variants(quantity: str, sampled: str) -> Iterator[tuple[str, ...]]:
         if sampled == "episodes":
             yield ("normalised#1", "unnormalised")
     elif quantity in ("trust_region_proposal", "trust_region_step"):
-        yield from ((name, "normalised") for name in _F[:scales])
+        yield ("normalised", "normalised")
+        yield ("unnormalised", "normalised")
+        yield ("normalised", "unnormalised")
+        if sampled == "episodes":
+            yield ("normalised#1", "normalised")
     else:
         yield ()
 

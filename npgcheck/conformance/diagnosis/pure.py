@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
+from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.choices import present
 from npgcheck.conformance.diagnosis.pipeline import Applied, Base
 from npgcheck.conformance.diagnosis.predict import Setup, relative, resolution
@@ -23,15 +25,28 @@ def explain(quantity: str, records: Sequence[Record]) -> list[Found]:
     kept = [r for r in records if np.isfinite(r.value).all()]
     found = []
     for entry in present():
-        if part not in entry.change:
-            continue
-        for form in entry.spelled_out():
-            if (telling := _reproduces(form.change[part], quantity, kept)) is not None:
-                fresh = max(0, min(len(kept), 1 + SCREEN + FRESH) - 1 - SCREEN)
-                if telling >= min(TELLING, len(kept)):
-                    found.append(Found((Applied(form),), Setup(Base()), fresh))
-                    break
+        if any(part in form.change for form in entry.spelled_out()):
+            told = next(_told(entry, part, quantity, kept), None)
+            found += [] if told is None else [told]
     return found
+
+
+def _told(entry: Choice, part: str, quantity: str, records: Sequence[Record]) -> Iterator[Found]:
+    """The forms and numbers of one entry that reproduce every answer."""
+    fresh = max(0, min(len(records), 1 + SCREEN + FRESH) - 1 - SCREEN)
+    for form in entry.spelled_out():
+        if part not in form.change:
+            continue
+        for value in (None,) if entry.number is None else entry.number.start:
+            change = form.change[part]
+            with_number = change if value is None else partial(_at, change, value)
+            telling = _reproduces(with_number, quantity, records)
+            if telling is not None and telling >= min(TELLING, len(records)):
+                yield Found((Applied(form, value),), Setup(Base()), fresh)
+
+
+def _at(change, value, args, nothing):  # type: ignore[no-untyped-def]
+    return change(args, nothing, value)
 
 
 def _reproduces(change, quantity: str, records: Sequence[Record]) -> int | None:  # type: ignore[no-untyped-def]

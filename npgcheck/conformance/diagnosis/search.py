@@ -7,7 +7,7 @@ the remaining problems too, none of which it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -82,11 +82,17 @@ def question(
     expected: dict[str, Any],
     dampings: Sequence[float],
     iterations: Sequence[int],
+    wrong: Collection[int] = (),
 ) -> Question | None:
-    """Builds the question, or returns None where no pipeline answers for the quantity."""
+    """Builds the question, or returns None where no pipeline answers for the quantity.
+
+    Answers whose identity is in ``wrong`` were refuted: they are looked at first.
+    """
     if quantity not in MISFITS:
         return None
     kept = gains(records) if quantity == "surrogate" else list(records)
+    first = {i for i, r in enumerate(kept) if id(r) in wrong} or set(range(len(kept)))
+    refuted = {id(kept[i]) for i in first}
     kept = [r for r in kept if np.isfinite(r.value).all()]
     if not kept:
         return None
@@ -108,7 +114,7 @@ def question(
     setups.sort(key=lambda s: (s.iterations, s.damping > 0))
     own = {b for b in bases if b == likely_base or b == Base(bases[-1].sampled)}
     likely = [s for s in setups if s.base in own and not s.iterations]
-    return Question(quantity, tuple(_telling_first(kept)), tuple(setups), tuple(likely))
+    return Question(quantity, tuple(_telling_first(kept, refuted)), tuple(setups), tuple(likely))
 
 
 def _bases(quantity: str, sampled: Sequence[str]) -> Iterator[Base]:
@@ -128,12 +134,13 @@ def _bases(quantity: str, sampled: Sequence[str]) -> Iterator[Base]:
                     yield Base(source, weighting, definition, critic)
 
 
-def _telling_first(records: Sequence[Record]) -> list[Record]:
+def _telling_first(records: Sequence[Record], refuted: Collection[int]) -> list[Record]:
     """Shared features, several states and actions, an ordinary batch: what hides least first."""
 
     def blindness(record: Record) -> tuple[Any, ...]:
         problem = record.reference.problem
         return (
+            id(record) not in refuted,
             problem.family == "tabular",
             problem.num_states < 3,
             problem.discount < 0.5,
@@ -145,9 +152,17 @@ def _telling_first(records: Sequence[Record]) -> list[Record]:
     first = min(records, key=blindness)
     rest = [r for r in records if r is not first]
     # Screened on answers spread over all problems; the order is the same in every run.
-    spread = [rest[i] for i in np.linspace(0, len(rest) - 1, min(SCREEN, len(rest))).astype(int)]
+    wrong = [r for r in rest if id(r) in refuted]
+    spread = [*_spread(wrong, SCREEN - 2), *_spread([r for r in rest if id(r) not in refuted], 2)]
     chosen = {id(r) for r in spread}
     return [first, *spread, *(r for r in rest if id(r) not in chosen)]
+
+
+def _spread(records: Sequence[Record], count: int) -> list[Record]:
+    """Up to ``count`` of the records, evenly over all of them."""
+    if len(records) <= count:
+        return list(records)
+    return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
 
 
 class Search:
@@ -257,6 +272,6 @@ class Search:
         for record in records[: 1 + SCREEN]:
             bare = self.misfit(record, (), asked.quantity, setup)
             telling += bool(bare > resolution(record))
-        if telling < min(TELLING, len(records)):
+        if telling < TELLING:
             return None
         return Found(applied, setup, max(0, said - 1 - SCREEN))

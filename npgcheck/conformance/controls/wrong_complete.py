@@ -214,6 +214,7 @@ class DeterministicGradient:
 @wrong(
     "sigma-gradient-without-chain-rule",
     stage="parametrisation",
+    kind="convention",
     refutes="policy_gradient",
     whole=True,
 )

@@ -17,6 +17,7 @@ from npgcheck.conformance import check_ids, edges, limits, naming, properties, v
 from npgcheck.conformance.collect import Collector, explainer_of, fitted_records
 from npgcheck.conformance.contract import QUANTITIES, in_order
 from npgcheck.conformance.counterexample import smallest
+from npgcheck.conformance.diagnosis.explain import name_mistakes
 from npgcheck.conformance.fitting import Explanations, explain
 from npgcheck.conformance.guard import Caller
 from npgcheck.conformance.layers import explain_by_lower
@@ -97,6 +98,7 @@ def run(
         state.results[quantity] = verdicts.judge(state, quantity)
         state.results[quantity] += properties.check(state, quantity)
         state.results[quantity] += edges.check(state, quantity)
+    name_mistakes(state)
     explain_by_lower(state)
     for quantity in wanted:
         state.results[quantity] = [

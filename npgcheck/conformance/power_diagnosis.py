@@ -34,9 +34,9 @@ GROUPS: dict[Group, str] = {
 }
 """What is planted, in the order of the text."""
 
-AIM = {"single": 0.98, "pair": 0.90}
+AIM: dict[Group, float] = {"single": 0.98, "pair": 0.90}
 """What a diagnosis should name."""
-GATE = {"single": 0.30, "pair": 0.20}
+GATE: dict[Group, float] = {"single": 0.30, "pair": 0.20}
 """What it has to name now; below it the command fails. Raised whenever the diagnosis improves."""
 
 PAIRS = 60
@@ -131,7 +131,7 @@ class DiagnosisReport:
     def summary(self) -> str:
         """The totals in one line, as the README quotes them."""
         parts = []
-        for group in ("single", "pair"):
+        for group in GATE:
             ran = len(self.of(group))
             if ran:
                 named = self.count(group, "named", "deviates")

@@ -60,7 +60,7 @@ def _line(row: Row) -> str:
     planted = row.control.name
     if row.group in ("single", "pair", "left out") and row.control.label.text != planted:
         planted += f" ({row.control.label.text})"
-    names = dict.fromkeys(n.text for n in row.said.names)
+    names = dict.fromkeys(n.text for n in row.said.names if n.kind != "free")
     facts = dict.fromkeys(f.text for f in row.said.facts)
     told = list(names) or list(facts)
     shown = "; ".join(told[:2]) + (" …" if len(told) > 2 else "")
@@ -69,7 +69,7 @@ def _line(row: Row) -> str:
 
 def _totals(report: DiagnosisReport) -> list[str]:
     out = []
-    for group in ("single", "pair"):
+    for group in GATE:
         share = report.share(group)
         if share is None:
             continue

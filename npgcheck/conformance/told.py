@@ -40,7 +40,7 @@ class Name:
     Attributes:
         quantity: the function that it was given to.
         status: that check's status, ``fail`` or ``deviates``.
-        kind: ``convention``, ``approximation`` or ``bug``.
+        kind: ``free``, ``convention``, ``approximation`` or ``bug``.
         choices: the choice, and those that no answer can tell from it.
     """
 
@@ -75,7 +75,7 @@ class Told:
     """What one report said.
 
     Attributes:
-        names: every name of a convention, an approximation or a bug.
+        names: every name that was given to a function that failed or deviated.
         facts: the facts about functions that were refuted without a name.
         refuted: functions that failed or deviated.
     """
@@ -96,8 +96,8 @@ def read(report: Report) -> Told:
         if result.status not in ("fail", "deviates"):
             continue
         refuted.add(result.quantity)
-        serious = [d for d in result.diagnosis if d.kind != "free"]
-        for d in serious:
+        serious = any(d.kind != "free" for d in result.diagnosis)
+        for d in result.diagnosis:
             choices = frozenset({d.choice, *getattr(d, "alternatives", ())})
             names.append(Name(result.quantity, result.status, d.kind, choices))
         if not serious and result.kind == "value" and not result.explained_by:
@@ -112,9 +112,14 @@ def _statements(reason: str) -> list[str]:
 
 
 def wrong_names(told: Told, label: Label) -> tuple[str, ...]:
-    """Names that hold nothing true of the subject, as ``quantity: name``."""
-    found = {f"{n.quantity}: {n.text}" for n in told.names if not n.choices & label.every}
-    return tuple(sorted(found))
+    """Names that hold nothing true of the subject, as ``quantity: name``.
+
+    A free choice blames nobody, and is not in the labels.
+    """
+    serious = (n for n in told.names if n.kind != "free")
+    return tuple(
+        sorted({f"{n.quantity}: {n.text}" for n in serious if not n.choices & label.every})
+    )
 
 
 def outcome(told: Told, label: Label) -> Outcome:

@@ -25,7 +25,7 @@ def _tabular(m: Any, theta: Array) -> tuple[Array, Array]:
 
 @wrong(
     "trpo-negates-once-too-often",
-    tells="ascent-descent-sign",
+    tells="ascent-descent-sign|step-downhill",
     stage="glue",
     refutes="trust_region_proposal",
     whole=True,
@@ -141,6 +141,7 @@ class GreedyImprovement:
 
 @wrong(
     "rollout-of-forty-steps",
+    tells="value-sweeps-cut-off|horizon-cut-off",
     stage="return and advantage",
     kind="approximation",
     outcome="either",

@@ -122,7 +122,7 @@ class OutputDimensionScale:
 
 @wrong(
     "diagonal-fisher",
-    tells="structured-approx",
+    tells="diagonal-fisher",
     stage=DEFINITION,
     kind="approximation",
     outcome="either",
@@ -141,7 +141,7 @@ class DiagonalFisher(ExactSoftmax):
 
 @wrong(
     "kronecker-factored-fisher",
-    tells="structured-approx",
+    tells="kronecker-fisher",
     stage=DEFINITION,
     kind="approximation",
     outcome="either",
@@ -167,7 +167,7 @@ class KroneckerFactored:
 
 @wrong(
     "centred-by-the-gradient",
-    tells="centred-vs-uncentred",
+    tells="centred-fisher",
     stage=DEFINITION,
     kind="convention",
     outcome="either",
@@ -181,7 +181,13 @@ class CentredByGradient(BatchSoftmax):
         return np.atleast_2d(np.cov(self.row_scores(problem), rowvar=False))
 
 
-@wrong("probabilities-squared", stage=DEFINITION, refutes="fisher", whole=True)
+@wrong(
+    "probabilities-squared",
+    tells="action-weights-squared",
+    stage=DEFINITION,
+    refutes="fisher",
+    whole=True,
+)
 class ProbabilitiesSquared:
     """π enters F twice: Σ d π² φφᵀ."""
 
@@ -314,7 +320,11 @@ class StaleCache:
 
 
 @wrong(
-    "product-forgets-the-length", stage=ESTIMATOR, refutes="fisher_vector_product", spares="fisher"
+    "product-forgets-the-length",
+    tells="product-forgets-the-length",
+    stage=ESTIMATOR,
+    refutes="fisher_vector_product",
+    spares="fisher",
 )
 class ForgetsLength(ExactSoftmax):
     """The direction is normalised for a stable difference and never scaled back."""
@@ -354,6 +364,7 @@ class JointActorCritic:
 
 @wrong(
     "fisher-halved",
+    tells="fisher-factor-two",
     stage=DEFINITION,
     refutes=PRODUCTS,
     outcome="either",
@@ -369,7 +380,13 @@ class FisherHalved(ExactSoftmax):
         return 0.5 * super().fisher_vector_product(problem, vector)
 
 
-@wrong("upper-triangle-only", stage=DEFINITION, refutes="fisher", spares="policy_gradient")
+@wrong(
+    "upper-triangle-only",
+    tells="upper-triangle-only",
+    stage=DEFINITION,
+    refutes="fisher",
+    spares="policy_gradient",
+)
 class UpperTriangle(ExactSoftmax):
     """The lower triangle is never mirrored."""
 

@@ -13,7 +13,7 @@ ESTIMATE = "advantage_estimate"
 
 @wrong(
     "gae-leaks-across-episodes",
-    tells="gae-leaks-across-episodes",
+    tells="gae-leaks-across-episodes|gae-leaks-at-time-outs",
     stage=STAGE,
     refutes=ESTIMATE,
     whole=True,
@@ -100,7 +100,7 @@ class BootstrapFromReset:
         return A[:-1]
 
 
-@wrong("gae-without-lambda", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong("gae-without-lambda", tells="gae-lambda-ignored", stage=STAGE, refutes=ESTIMATE, whole=True)
 class WithoutLambda:
     """The decay is γ alone: discounted returns minus V, whatever λ says."""
 
@@ -187,7 +187,13 @@ class TerminalBootstrapped:
         return delta
 
 
-@wrong("last-step-left-at-zero", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "last-step-left-at-zero",
+    tells="last-step-left-at-zero",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class LastStepZero:
     """The backward loop starts one step early, so the last advantage stays zero."""
 
@@ -216,6 +222,7 @@ class LastStepZero:
 
 @wrong(
     "done-flag-one-step-late",
+    tells="done-flag-one-step-late|done-flag-one-step-early",
     stage=STAGE,
     refutes=ESTIMATE,
     whole=True,
@@ -245,7 +252,13 @@ class DoneFlagLate:
         return A
 
 
-@wrong("returns-for-advantages", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "returns-for-advantages",
+    tells="gae-returns-added|gae-baseline-missing",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class ReturnsForAdvantages:
     """Returns the λ-returns: V has been added back."""
 
@@ -271,6 +284,7 @@ class ReturnsForAdvantages:
 
 @wrong(
     "advantages-normalised-inside",
+    also="limited-accuracy",
     tells="normalised-advantages",
     stage=STAGE,
     refutes=ESTIMATE,
@@ -300,7 +314,13 @@ class NormalisedInside:
         return (A - A.mean()) / (A.std() + 1e-8)
 
 
-@wrong("rollout-end-as-terminal", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "rollout-end-as-terminal",
+    tells="rollout-end-as-terminal",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class RolloutEndAsTerminal:
     """The last row of a rollout never bootstraps, whether its episode goes on or not."""
 

@@ -154,7 +154,13 @@ class ClippedAction(GaussianBatch):
         return np.concatenate([rows.T.ravel(), (b.advantages[:, None] * (z**2 - 1)).mean(axis=0)])
 
 
-@wrong("constant-of-the-density-missing", stage=SCORE, refutes="log_prob", spares="score fisher")
+@wrong(
+    "constant-of-the-density-missing",
+    tells="density-constant-missing",
+    stage=SCORE,
+    refutes="log_prob",
+    spares="score fisher",
+)
 class ConstantMissing(ExactGaussian):
     """The −½ log 2π per dimension is dropped: only log_prob itself can show it."""
 
@@ -163,7 +169,13 @@ class ConstantMissing(ExactGaussian):
         return super().log_prob(problem, state, action) + float(constant)
 
 
-@wrong("minus-one-missing-for-log-std", stage=SCORE, refutes="score", spares="log_prob fisher")
+@wrong(
+    "minus-one-missing-for-log-std",
+    tells="log-std-score-missing-minus-one",
+    stage=SCORE,
+    refutes="score",
+    spares="log_prob fisher",
+)
 class MinusOneMissing(ExactGaussian):
     """∂/∂log σ = z², without the −1 of the normaliser: E[φ] ≠ 0."""
 
@@ -175,7 +187,7 @@ class MinusOneMissing(ExactGaussian):
 
 @wrong(
     "log-std-omitted-from-F",
-    tells="log-std-omitted",
+    tells="log-std-omitted-from-F",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -190,6 +202,7 @@ class LogStdOmitted(ExactGaussian):
 
 @wrong(
     "log-std-block-one",
+    tells="log-std-block-one",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -203,7 +216,7 @@ class LogStdBlockOne(ExactGaussian):
 
 @wrong(
     "fisher-in-sigma-coordinates",
-    tells="sigma-coordinate",
+    tells="F-in-another-sigma-coordinate|sigma-coordinate",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -256,7 +269,12 @@ class LogStdClamped(ExactGaussian):
         return np.linalg.solve(system, r)
 
 
-@wrong("log-std-read-first", stage=PARAMETERS, refutes="log_prob score policy_gradient")
+@wrong(
+    "log-std-read-first",
+    tells="log-std-first|log-std-read-first",
+    stage=PARAMETERS,
+    refutes="log_prob score policy_gradient",
+)
 class LogStdFirst(ExactGaussian):
     """θ is read as [log σ, W]."""
 
@@ -267,7 +285,7 @@ class LogStdFirst(ExactGaussian):
 
 @wrong(
     "weights-reshaped-the-other-way",
-    tells="order-or-transpose",
+    tells="mean-weights-transposed",
     stage=PARAMETERS,
     refutes="log_prob score",
     whole=True,
@@ -295,7 +313,11 @@ class WeightsTransposed:
 
 
 @wrong(
-    "outer-product-of-the-mean-feature", stage=FISHER, refutes="fisher", spares="policy_gradient kl"
+    "outer-product-of-the-mean-feature",
+    tells="outer-product-of-the-mean-feature",
+    stage=FISHER,
+    refutes="fisher",
+    spares="policy_gradient kl",
 )
 class MeanFeature(ExactGaussian):
     """E[x]E[x]ᵀ where E[xxᵀ] belongs."""
@@ -332,7 +354,13 @@ class GaussianEmpiricalFisher:
         return np.mean([np.outer(r, r) for r in rows], axis=0)
 
 
-@wrong("gaussian-kl-without-minus-half", stage="KL", refutes="kl", spares="fisher")
+@wrong(
+    "gaussian-kl-without-minus-half",
+    tells="gaussian-kl-without-minus-half",
+    stage="KL",
+    refutes="kl",
+    spares="fisher",
+)
 class KlWithoutHalf(ExactGaussian):
     """KL(p, p) = m/2: the −½ per dimension is missing."""
 
@@ -340,7 +368,13 @@ class KlWithoutHalf(ExactGaussian):
         return super().kl(problem, theta) + 0.5 * problem.action_size
 
 
-@wrong("gaussian-kl-with-old-variance", stage="KL", refutes="kl", whole=True)
+@wrong(
+    "gaussian-kl-with-old-variance",
+    tells="gaussian-kl-with-old-variance",
+    stage="KL",
+    refutes="kl",
+    whole=True,
+)
 class KlWithOldVariance:
     """The squared shift is divided by the old variance, not the new one."""
 
@@ -368,7 +402,7 @@ class KlWithOldVariance:
 
 @wrong(
     "gaussian-kl-mean-over-dimensions",
-    tells="kl-mean-over-action-dimensions|composite-action-KL",
+    tells="kl-mean-over-action-dimensions",
     stage="KL",
     refutes="kl",
     spares="fisher",

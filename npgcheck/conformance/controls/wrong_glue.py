@@ -70,7 +70,7 @@ class SumInGradient(BatchSoftmax):
 
 @wrong(
     "theta-in-column-order",
-    tells="order-or-transpose",
+    tells="theta-read-action-major",
     stage="parametrisation",
     refutes="log_prob score fisher",
     whole=True,
@@ -123,7 +123,7 @@ class AnswersInColumnOrder:
 
 @wrong(
     "single-precision-inside",
-    tells="float32|limited-accuracy",
+    tells="limited-accuracy",
     stage=STAGE,
     kind="approximation",
     refutes="policy_gradient fisher",
@@ -398,7 +398,13 @@ class KillsProcess:
         os._exit(139)
 
 
-@wrong("theta-left-perturbed", stage=STAGE, refutes="fisher_vector_product", whole=True)
+@wrong(
+    "theta-left-perturbed",
+    also="limited-accuracy",
+    stage=STAGE,
+    refutes="fisher_vector_product",
+    whole=True,
+)
 class ThetaLeftPerturbed:
     """A difference quotient of ∇KL that moves θ in place and forgets to move it back."""
 

@@ -63,7 +63,6 @@ class BiasFirst(ExactNetwork):
 
 @wrong(
     "weight-matrices-in-torch-order",
-    tells="order-or-transpose",
     stage=PARAMETERS,
     refutes="log_prob score",
     whole=True,
@@ -115,7 +114,7 @@ class ReluForTanh:
 
 @wrong(
     "one-fisher-block-per-layer",
-    tells="structured-approx",
+    tells="block-fisher",
     stage="Fisher definition",
     kind="approximation",
     outcome="either",

@@ -125,7 +125,13 @@ class TwoDampings(ExactSoftmax):
 
 
 @wrong(
-    "marquardt-damping", stage=STAGE, kind="convention", outcome="either", refutes=X, spares=LOWER
+    "marquardt-damping",
+    tells="marquardt-damping",
+    stage=STAGE,
+    kind="convention",
+    outcome="either",
+    refutes=X,
+    spares=LOWER,
 )
 class MarquardtDamping(ExactSoftmax):
     """F + 0.1·diag(F): damping that scales with the diagonal."""
@@ -199,7 +205,7 @@ class DenominatorEpsilon(ExactSoftmax):
 
 @wrong(
     "cg-absolute-tolerance",
-    tells="absolute-tolerance",
+    tells="absolute-tolerance|cg-stopped-at-a-tolerance",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -215,6 +221,7 @@ class AbsoluteTolerance(ExactSoftmax):
 
 @wrong(
     "cg-runs-past-convergence",
+    also="limited-accuracy limited-range",
     stage=STAGE,
     outcome="either",
     refutes=X,
@@ -244,7 +251,7 @@ class SingularSolve(ExactSoftmax):
         return np.linalg.solve(F, g)
 
 
-@wrong("cut-off-too-large", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("cut-off-too-large", tells="pseudo-inverse-cut-off", stage=STAGE, refutes=X, spares=LOWER)
 class CutOffTooLarge(ExactSoftmax):
     """A pseudo-inverse that drops every eigenvalue below a fifth of the largest."""
 
@@ -254,7 +261,7 @@ class CutOffTooLarge(ExactSoftmax):
 
 @wrong(
     "diagonal-preconditioner-only",
-    tells="structured-approx",
+    tells="diagonal-fisher",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -284,7 +291,7 @@ class NotApplied(ExactSoftmax):
         return g
 
 
-@wrong("multiplied-not-solved", stage=STAGE, refutes=X, whole=True)
+@wrong("multiplied-not-solved", tells="multiplied-not-solved", stage=STAGE, refutes=X, whole=True)
 class Multiplied:
     """x = F g where F⁻¹ g belongs."""
 
@@ -305,7 +312,7 @@ class Multiplied:
         return np.asarray((1 - m.discount) * (problem.observations.T @ Fg).ravel())
 
 
-@wrong("square-root-of-F", stage=STAGE, refutes=X, whole=True)
+@wrong("square-root-of-F", tells="square-root-of-F", stage=STAGE, refutes=X, whole=True)
 class SquareRoot:
     """x = F^{−1/2} g, as an Adam-like preconditioner would have it; tabular, by closed form."""
 
@@ -330,7 +337,13 @@ class SquareRoot:
         return np.concatenate(out)
 
 
-@wrong("direction-normalised", stage=STAGE, refutes=X, spares="fisher policy_gradient")
+@wrong(
+    "direction-normalised",
+    tells="direction-normalised",
+    stage=STAGE,
+    refutes=X,
+    spares="fisher policy_gradient",
+)
 class Normalised(ExactSoftmax):
     """x is returned with unit length."""
 
@@ -382,7 +395,7 @@ class RidgeRegression(ExactSoftmax):
         return np.asarray(w / (1 - problem.mdp.discount))
 
 
-@wrong("damping-subtracted", tells="damping", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("damping-subtracted", tells="damping-subtracted", stage=STAGE, refutes=X, spares=LOWER)
 class DampingSubtracted(ExactSoftmax):
     """F − 0.01 I: the sign of λ is lost, and the metric is not positive any more."""
 
@@ -390,7 +403,14 @@ class DampingSubtracted(ExactSoftmax):
         return np.linalg.solve(F - 0.01 * np.eye(len(g)), g)
 
 
-@wrong("damping-relative-to-trace", stage=STAGE, outcome="either", refutes=X, spares=LOWER)
+@wrong(
+    "damping-relative-to-trace",
+    tells="relative-damping",
+    stage=STAGE,
+    outcome="either",
+    refutes=X,
+    spares=LOWER,
+)
 class DampingRelative(ExactSoftmax):
     """λ = 0.1·tr(F)/D: another constant on every problem."""
 

@@ -33,7 +33,7 @@ class FactorTwo(ExactSoftmax):
         return super().step_scale(problem, x, max_kl) / np.sqrt(2)
 
 
-@wrong("no-square-root", stage=STEP, refutes=PROPOSAL, spares=LOWER)
+@wrong("no-square-root", tells="missing-square-root", stage=STEP, refutes=PROPOSAL, spares=LOWER)
 class NoSquareRoot(ExactSoftmax):
     """2δ/xᵀFx without the root."""
 
@@ -41,7 +41,7 @@ class NoSquareRoot(ExactSoftmax):
         return super().step_scale(problem, x, max_kl) ** 2
 
 
-@wrong("euclidean-length", stage=STEP, refutes=PROPOSAL, spares=LOWER)
+@wrong("euclidean-length", tells="euclidean-length", stage=STEP, refutes=PROPOSAL, spares=LOWER)
 class EuclideanLength(ExactSoftmax):
     """√(2δ)/‖x‖: the metric is forgotten in the length."""
 
@@ -81,7 +81,7 @@ class GradientProposal(ExactSoftmax):
 
 @wrong(
     "step-downhill",
-    tells="ascent-descent-sign",
+    tells="step-downhill|ascent-descent-sign",
     stage=STEP,
     refutes=f"{PROPOSAL} {ACCEPTED}",
     spares=LOWER,
@@ -99,6 +99,7 @@ class Downhill(ExactSoftmax):
 
 @wrong(
     "damped-length",
+    also="damping",
     tells="damped-length",
     stage=STEP,
     kind="convention",
@@ -129,7 +130,13 @@ class UnscaledGradientInLength(ExactSoftmax):
         return float(np.sqrt(2 * max_kl / gx)) if gx > 0 else 0.0
 
 
-@wrong("update-returns-the-step", stage=STEP, refutes="update", spares=LOWER)
+@wrong(
+    "update-returns-the-step",
+    tells="update-returns-the-step",
+    stage=STEP,
+    refutes="update",
+    spares=LOWER,
+)
 class ReturnsStep(ExactSoftmax):
     """update returns Δ where θ + Δ is asked."""
 
@@ -156,7 +163,13 @@ class UpdateForgetsHorizon(ExactSoftmax):
         return np.asarray(problem.theta + shrunk * self.natural_gradient(problem))
 
 
-@wrong("exponentiated-q-without-eta", stage=STEP, refutes="update", whole=True)
+@wrong(
+    "exponentiated-q-without-eta",
+    tells="step-size-ignored",
+    stage=STEP,
+    refutes="update",
+    whole=True,
+)
 class ExponentiatedWithoutEta:
     """Multiplicative weights with exp(Q) for every step size."""
 

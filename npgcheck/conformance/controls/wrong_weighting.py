@@ -15,7 +15,13 @@ from .registry import wrong
 STAGE = "state weighting"
 
 
-@wrong("start-states-only", stage=STAGE, refutes="policy_gradient", spares="fisher value kl")
+@wrong(
+    "start-states-only",
+    tells="start-state-weights|weights-differ-between-F-and-g",
+    stage=STAGE,
+    refutes="policy_gradient",
+    spares="fisher value kl",
+)
 class StartStatesOnly(ExactSoftmax):
     """g averages over the initial distribution ρ instead of the occupancy d."""
 
@@ -25,7 +31,7 @@ class StartStatesOnly(ExactSoftmax):
 
 @wrong(
     "weights-differ-between-F-and-g",
-    tells="weights-differ-between-F-and-g",
+    tells="weights-differ-between-F-and-g|uniform-state-weights",
     stage=STAGE,
     refutes="natural_gradient",
     spares="policy_gradient",
@@ -89,6 +95,7 @@ class UndiscountedWeighting(ExactSoftmax):
 
 @wrong(
     "occupancy-not-transposed",
+    tells="occupancy-not-transposed",
     stage=STAGE,
     refutes="state_distribution policy_gradient fisher",
     spares="value q_value score",
@@ -175,6 +182,7 @@ class _PushedOccupancy:
 
 @wrong(
     "horizon-cut-at-twelve",
+    tells="horizon-cut-off",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -187,14 +195,26 @@ class HorizonCut(_PushedOccupancy):
     horizon = 12
 
 
-@wrong("first-step-skipped", stage=STAGE, refutes="state_distribution fisher", whole=True)
+@wrong(
+    "first-step-skipped",
+    tells="first-step-skipped|next-state-weights",
+    stage=STAGE,
+    refutes="state_distribution fisher",
+    whole=True,
+)
 class FirstStepSkipped(_PushedOccupancy):
     """The occupancy starts to count after the first transition."""
 
     first = 1
 
 
-@wrong("gamma-squared-occupancy", stage=STAGE, refutes="state_distribution fisher", whole=True)
+@wrong(
+    "gamma-squared-occupancy",
+    tells="gamma-t-twice",
+    stage=STAGE,
+    refutes="state_distribution fisher",
+    whole=True,
+)
 class GammaSquared(_PushedOccupancy):
     """γ is applied twice: once in the chain, once in the weights."""
 
@@ -203,7 +223,7 @@ class GammaSquared(_PushedOccupancy):
 
 @wrong(
     "every-state-counts-alike",
-    tells="weights-differ-between-F-and-g",
+    tells="uniform-state-weights|weights-differ-between-F-and-g",
     stage=STAGE,
     refutes="policy_gradient natural_gradient",
 )
@@ -216,7 +236,7 @@ class EveryStateAlike(ExactSoftmax):
 
 @wrong(
     "horizon-factor-twice",
-    tells="visitation-normalisation",
+    tells="horizon-factor-twice",
     stage=STAGE,
     refutes="policy_gradient natural_gradient",
     spares="fisher state_distribution",
@@ -279,7 +299,13 @@ class PerTrajectoryMean(EpisodeSoftmax):
         return np.asarray(episode.advantages)
 
 
-@wrong("gamma-t-not-reset", stage=STAGE, refutes="policy_gradient", whole=True)
+@wrong(
+    "gamma-t-not-reset",
+    tells="gamma-t-not-reset",
+    stage=STAGE,
+    refutes="policy_gradient",
+    whole=True,
+)
 class GammaNotReset:
     """γᵗ keeps counting through the concatenated trajectories."""
 
@@ -340,7 +366,13 @@ class FisherSubsample(BatchSoftmax):
         return np.asarray((X.T @ jv).ravel() / len(X))
 
 
-@wrong("rows-weighted-as-time", stage=STAGE, refutes="policy_gradient", spares="fisher kl")
+@wrong(
+    "rows-weighted-as-time",
+    tells="rows-weighted-as-time",
+    stage=STAGE,
+    refutes="policy_gradient",
+    spares="fisher kl",
+)
 class RowsWeightedAsTime(BatchSoftmax):
     """Row i of a shuffled batch is weighed by γⁱ, as if the batch were one trajectory."""
 

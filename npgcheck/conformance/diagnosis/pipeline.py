@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.reference import Reference
+from npgcheck.conformance.reference import Reference, undiscounted_visits
 from npgcheck.exact import action_advantage
 
 Array = np.ndarray
@@ -260,7 +260,8 @@ def _weights(v: View) -> Array:
         return np.bincount(rows.states, weights=v["row_weights"], minlength=v.problem.num_states)
     if base.weighting == "discounted":
         return v["occupancy"]
-    return v.reference.state_weights("mdp", base.weighting)
+    visits = undiscounted_visits(v["chain"], v.reference.mdp)
+    return v.reference.state_weights("mdp", base.weighting) if visits is None else visits
 
 
 def _row_weights(v: View) -> Array | None:
@@ -438,7 +439,7 @@ _PARENTS: dict[str, tuple[str, ...]] = {
     "occupancy": ("chain", "discount", "start"),
     "state_distribution": ("occupancy",),
     "objective": ("value", "start"),
-    "weights": ("occupancy", "row_weights"),
+    "weights": ("occupancy", "row_weights", "chain"),
     "row_weights": (),
     "g_weights": ("weights",),
     "f_weights": ("weights",),

@@ -35,6 +35,8 @@ LARGEST = 1e-3
 FLOOR = 1e-13
 #: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
 NULL = 1e-11
+#: Beyond this a candidate is given up before anything costly is computed.
+FAR_OFF = 1e-2
 #: What an error of x counts beside one of its residual: cond F is 1e4 at most where x is judged.
 SEEN = 1e-4
 _LOG_2PI = float(np.log(2.0 * np.pi))
@@ -257,8 +259,10 @@ def conjugate_gradient(matrix: Array, right: Array, iterations: int) -> Array:
         if square <= 1e-26 * start or square == 0.0:
             break
         image = matrix @ p
-        step = square / float(p @ image)
-        x, r = x + step * p, r - step * image
+        curve = float(p @ image)
+        if curve == 0.0:
+            return np.full(len(right), np.nan)  # a direction of null(F): no step is defined
+        x, r = x + square / curve * p, r - square / curve * image
         square, before = float(r @ r), square
         p = r + square / before * p
     return x
@@ -270,13 +274,17 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     if solve is None:
         return np.inf
     t = _coordinates(v, record)
-    direct = setup.iterations or any("direction" in a.choice.change for a in v.applied)
-    if direct:
+    if _direct(v, setup):
         predicted = np.linalg.solve(t.T, solution(v, solve, setup)) if _turned(v) else solution(
             v, solve, setup
         )
         return relative(visible(v, x), visible(v, predicted))
     inner = t.T @ x if _turned(v) else x
+    # Every least-squares solution satisfies Mᵀ(Mx − g) = 0; most candidates are far from it.
+    missing = solve.matrix.T @ (solve.matrix @ inner - solve.right)
+    reach = solve.matrix.T @ solve.right
+    if float(np.abs(missing).max()) > FAR_OFF * float(np.abs(reach).max()):
+        return 1.0
     # F x = g has a solution only for g in range(F); a least-squares solve drops the rest.
     predicted = pseudo_solve(solve.matrix, solve.right)
     residual = relative(solve.matrix @ inner, solve.matrix @ predicted)
@@ -284,6 +292,20 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     # explain it. Errors of x itself are those of the residual times cond F, hence the looser limit.
     seen = relative(visible(v, inner), visible(v, predicted))
     return max(residual, SEEN * seen)
+
+
+def _direct(v: View, setup: Setup) -> bool:
+    """Whether x comes from a formula of its own, not from the linear system."""
+    return bool(setup.iterations) or any("direction" in a.choice.change for a in v.applied)
+
+
+def _aside(solve: Solve, x: Array) -> float:
+    """How far Mᵀ(Mx) is from a multiple of Mᵀg, relative to its size."""
+    image, right = solve.matrix.T @ (solve.matrix @ x), solve.matrix.T @ solve.right
+    square, size = float(right @ right), float(np.linalg.norm(image))
+    if square == 0.0 or size == 0.0:
+        return 1.0
+    return float(np.linalg.norm(image - float(right @ image) / square * right)) / size
 
 
 def visible(v: View, x: Array) -> Array:
@@ -343,8 +365,10 @@ def _length_of(v: View, record: Record, setup: Setup) -> tuple[float, float] | N
     solve = system(v, record, setup)
     if solve is None:
         return None
-    x = solution(v, solve, setup)
     t = _coordinates(v, record)
+    if not (_turned(v) or _direct(v, setup)) and _aside(solve, moved) > FAR_OFF:
+        return FAR_OFF, 1.0
+    x = solution(v, solve, setup)
     if _turned(v):
         x = np.linalg.solve(t.T, x)
     if not np.isfinite(x).all():

@@ -117,6 +117,8 @@ def multiple(x: Array, krylov: Krylov, first: int) -> float | None:
     size = float(np.linalg.norm(x))
     for k in range(first, krylov.grown + 1):
         for y in (krylov.iterate(k, 0.0), krylov.plain(k, 0.0)):
+            if not y.any():  # the iteration met a direction without curvature at once
+                continue
             factor = float(x @ y) / float(y @ y)
             allowed = max(krylov.rounding(k, 0.0), 1e-9)
             if float(np.linalg.norm(x - factor * y)) <= allowed * size:

@@ -1,7 +1,8 @@
 """npgcheck: the reference that natural policy gradient implementations are tested against.
 
 The two doors are :func:`check_step` (one step of your own code, on your own network and rows) and
-:func:`verify` (functions against generated problems); :func:`judge` takes a single number. Everything here loads on first use, so that ``import npgcheck`` stays light.
+:func:`verify` (functions against generated problems); :func:`judge` takes a single number.
+Everything here loads on first use, so that ``import npgcheck`` stays light.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Choices that show where one step is judged on its own rows: scores, matrices, divergences, steps."""
+"""Choices that show where one step is judged on its own rows."""
 
 from __future__ import annotations
 
 from npgcheck.conformance.choices import Choice
 
-ENTRIES = (
+ENTRIES: tuple[Choice, ...] = (
     Choice(
         "fisher",
         "subsample",
@@ -29,8 +29,7 @@ ENTRIES = (
         "softmax-jacobian-skipped",
         "bug",
         "W = I between the Jacobians in place of diag π − ππᵀ",
-        "F is that of a Gaussian with unit variance on the logits; shifting the logits is no longer "
-        "in its kernel",
+        "F is that of unit-variance Gaussian logits; shifting the logits is not in its kernel",
         "multiply by diag π − ππᵀ: the Fisher matrix of the logits",
     ),
     Choice(

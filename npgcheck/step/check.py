@@ -182,15 +182,13 @@ class _Check:
         lower: list[Verdict] = []
         if gradient is not None:
             lower.append(self._judge_gradient(gradient))
-        product = None
+        product: Function | None = None
         if given["fisher_vector_product"] is not None:
-            product = self.function(
-                "fisher_vector_product", "fisher_vector_product", given["fisher_vector_product"]
-            )
-            judged = self._guarded("fisher_vector_product", lambda: self._products(product))
-            if judged is None:
-                product = None
-            else:
+            name = "fisher_vector_product"
+            asked = self.function(name, name, given[name])
+            judged = self._guarded(name, lambda: self._products(asked))
+            if judged is not None:
+                product = asked
                 lower.append(judged)
         if given["kl"] is not None:
             self._guarded("kl", lambda: self._kl(given["kl"], delta))
@@ -300,16 +298,13 @@ class _Check:
         def judge() -> Verdict:
             return judge_direction.judge(self.probes, x, dtype, solve, self.declared)
 
-        verdict = self._guarded("natural_gradient", judge)
-        return verdict if verdict is not None else self.verdicts[-1]
+        return self._guarded("natural_gradient", judge) or self.verdicts[-1]
 
     def _step(self, delta: Array, x: Array | None, judged: Verdict | None) -> None:
         damping = judged.numbers.get("damping", 0.0) if judged is not None else 0.0
         rounding = unit_roundoff(self.policy.dtype) * float(np.linalg.norm(self.policy.theta))
         taken = judge_step.Taken(delta, rounding, x, damping, self.max_kl, judged)
-        self.verdicts.append(
-            judge_step.judge(self.probes, self.policy.theta, taken, self.declared)
-        )
+        self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
 
 
 def _weights(given: Any, count: int) -> Array:

@@ -23,8 +23,11 @@ CONTAINED = 1e-3
 #: However much rounding is amplified, an iterate that strays by more than this from a plain run, in
 #: the energy norm, is none.
 LARGEST_DRIFT = 1e-2
-#: Plain runs lag behind exact arithmetic, by less than this.
-NEAR = 0.5
+#: Plain runs in double precision lag behind exact arithmetic by less than this; in single
+#: precision, whose round-off is above the second number, by anything.
+NEAR, SINGLE = 0.5, 1e-12
+#: gᵀx = xᵀ(F + λI)x holds for every iterate, by local rounding alone, as closely as this.
+SELF_CONSISTENT = 1e-2
 #: The spaces hold the solution when the residual, relative to g, is this small …
 SOLVED = 1e-8
 #: … after which a run in single precision may still change, for this many iterations.
@@ -79,6 +82,22 @@ def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) 
         if (found := _lagging(x, krylov, _spanned(x, krylov), extra)) is not None:
             return found
     return _free_damping(x, krylov)
+
+
+def undetermined(x: Array, krylov: Krylov) -> float | None:
+    """How far two right runs lie apart, where that is so far that x cannot be told from them.
+
+    In single precision, on ill-conditioned systems, iterates differ wildly between right programs.
+    What still holds for each of them is gᵀx = xᵀ(F + λI)x; None where x breaks it, or where right
+    programs agree.
+    """
+    if krylov.unit < SINGLE:
+        return None
+    gained = abs(float(x @ krylov.right))
+    if abs(krylov.energy(x, 0.0) ** 2 - gained) > SELF_CONSISTENT * gained:
+        return None
+    apart = max(min(krylov.wobble(k, 0.0), 1.0) for k in range(1, krylov.grown + 1))
+    return apart if apart > LARGEST_DRIFT else None
 
 
 def holding(x: Array, krylov: Krylov) -> int | None:
@@ -139,7 +158,7 @@ def _compare(x: Array, krylov: Krylov, k: int, extra: float) -> Match | None:
     sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
     inner = min(k, krylov.grown) if not krylov.grow(k) else k
     error = float(np.linalg.norm(x - sign * krylov.iterate(inner, extra))) / size
-    if error > NEAR:
+    if error > NEAR and krylov.unit < SINGLE:
         return None
     allowed = krylov.rounding(inner, extra)
     if error > allowed:

@@ -20,6 +20,8 @@ Array = np.ndarray
 
 #: A small ε beside a standard deviation scales advantages by less than this, relative to 1.
 LARGEST_EPSILON = 1e-4
+#: What a fitted coefficient of many digits costs, in choices.
+UNWRITTEN = 1
 #: Estimated factors are recognised this closely, or as closely as the budgets allow.
 RECOGNISED = 1e-6
 
@@ -110,6 +112,9 @@ def _fit(
             continue
         said = [*diagnoses, *more]
         price = names.cost(d.choice for d in said)
+        if shift and not fit.is_round(shift):
+            # a coefficient that nobody writes is no explanation where another needs none
+            price = (price[0] + UNWRITTEN, price[1])
         if found is None or price < found.cost:
             found = _Found(price, said, fitted, exact)
     return found

@@ -18,6 +18,12 @@ from npgcheck.step.rows import Curvature, Rows
 Array = np.ndarray
 #: Every k-th row that a product may be taken over; baselines takes k = 5.
 STRIDES = (2, 4, 5, 8, 10)
+#: Estimators of KL from r = log π′(a)/π(a): Schulman (2020), Approximating KL divergence.
+_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
+    "k1": lambda r: -r,
+    "k2": lambda r: 0.5 * r**2,
+    "k3": lambda r: np.expm1(r) - r,
+}
 #: The usual bound to which environments clip actions.
 CLIP = 1.0
 
@@ -81,9 +87,7 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
     uncentred = _uncentred(rows)
     mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else _logistic(z)
     yield Fisher(("score-missing-minus-pi",), "", _diagonal(mean), weights)
-    yield Fisher(
-        ("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights
-    )
+    yield Fisher(("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights)
     yield Fisher(("softmax-jacobian-skipped",), "", _diagonal(np.ones_like(z)), weights)
 
 
@@ -255,16 +259,12 @@ def divergences(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Callable[[Ar
             "",
             lambda new: float(w @ law.kl(z, new)) / law.dimensions,
         )
-    for name, function in (
-        ("k1", lambda r: -r),
-        ("k2", lambda r: 0.5 * r**2),
-        ("k3", lambda r: np.expm1(r) - r),
-    ):
-        yield (
-            ("sampled-kl",),
-            f"the estimator {name} from the batch's own actions",
-            lambda new, f=function: float(w @ f(ratio(new))),
-        )
+    for name, estimator in _ESTIMATORS.items():
+
+        def sampled(new: Array, estimator: Callable[[Array], Array] = estimator) -> float:
+            return float(w @ estimator(ratio(new)))
+
+        yield ("sampled-kl",), f"the estimator {name} from the batch's own actions", sampled
     yield (
         ("quadratic-kl",),
         "",

@@ -22,7 +22,7 @@ def words(text):
     "page",
     [
         pytest.param(p, marks=pytest.mark.torch) if p in NEED_TORCH else p
-        for p in ("check-advantages.md", "check-step-torch.md")
+        for p in ("check-step.md", "check-advantages.md", "check-step-torch.md")
     ],
 )
 def test_the_report_on_the_page_is_the_one_that_its_block_gives(page):

@@ -57,12 +57,13 @@ def judge(
             price = names.cost(d.choice for d in said)
             if best is None or price < best[0]:
                 best = (price, said, fitted)
-        if best is not None and best[0][0] == 0:
-            break
+        if best is not None and best[0] <= names.ONE_CONVENTION:
+            break  # every further variant is at least that
     assert plain is not None
     fitted, exact, budgets = plain
     verdict.numbers = {"damping": 0.0, "factor": 1.0, "floor": _floor(budgets, shifted)}
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     first = len(directions) * asked.index(asked[-1]) if asked else 0
     part = slice(first, first + len(directions))
     verdict.yours, verdict.exact = y[part], exact[part]

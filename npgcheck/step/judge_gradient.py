@@ -51,12 +51,13 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
         found = _fit(probes, variant, y, exact, budgets, bonus, norm, dtype)
         if found is not None and (best is None or found.cost < best.cost):
             best = found
-        if best is not None and best.cost[0] == 0:
-            break
+        if best is not None and best.cost <= names.ONE_CONVENTION:
+            break  # every further variant is at least that
     assert plain is not None
     fitted, exact, budgets = plain
     verdict.numbers = {"factor": 1.0, "sign": 1.0, "entropy": 0.0}
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     verdict.yours, verdict.exact = y, exact
     verdict.where = f"products with {', '.join(probes.directions)}"
     if best is None:

@@ -127,12 +127,28 @@ def multiple(x: Array, krylov: Krylov, first: int) -> float | None:
     """c when x is c times some iterate."""
     size = float(np.linalg.norm(x))
     for k in range(first, krylov.grown + 1):
-        y = krylov.iterate(k, 0.0)
-        factor = float(x @ y) / float(y @ y)
-        allowed = max(krylov.rounding(k, 0.0), 1e-9)
-        if float(np.linalg.norm(x - factor * y)) <= allowed * size:
-            return factor
+        for y in (krylov.iterate(k, 0.0), krylov.plain(k, 0.0)):
+            if not y.any():  # the iteration met a direction without curvature at once
+                continue
+            factor = float(x @ y) / float(y @ y)
+            allowed = max(krylov.rounding(k, 0.0), 1e-9)
+            if float(np.linalg.norm(x - factor * y)) <= allowed * size:
+                return factor
     return None
+
+
+def misapplied(x: Array, krylov: Krylov) -> str | None:
+    """The name of another use of the product: multiplied by it, or solved with it twice."""
+    image = krylov.product(krylov.right)
+    if _close(x, image):
+        return "multiplied-not-solved"
+    if _close(krylov.product(krylov.product(x)), krylov.right):
+        return "inverse-applied-twice"
+    return None
+
+
+def _close(a: Array, b: Array) -> bool:
+    return float(np.linalg.norm(a - b)) <= 1e-4 * float(np.linalg.norm(b))
 
 
 def _search(x: Array, krylov: Krylov, extra: float) -> Match | None:

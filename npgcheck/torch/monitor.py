@@ -55,7 +55,7 @@ class StepMonitor:
         fixed: names of trainable parameters that stay as they are on purpose.
         conventions: what is meant; None infers it.
         strict: a convention or approximation that was not declared counts as a failure too.
-        on_failure: ``"raise"`` a :class:`StepRefuted`, ``"warn"``, or a function of the report.
+        on_failure: ``"raise"`` a ``StepRefuted``, ``"warn"``, or a function of the report.
 
     Attributes:
         iteration: how many steps were begun.
@@ -127,7 +127,7 @@ class StepMonitor:
 
 
 class Step:
-    """One update; made by :meth:`StepMonitor.step`.
+    """One update; made by ``StepMonitor.step``.
 
     Attributes:
         due: whether this update is checked.
@@ -155,7 +155,7 @@ class Step:
         Args:
             answers: ``gradient``, ``direction`` (vectors, or one tensor per parameter),
                 ``fisher_vector_product``, ``kl``, ``log_prob`` (functions), ``max_kl``; see
-                :func:`npgcheck.torch.check_step`. What is recorded twice counts as last recorded.
+                ``npgcheck.torch.check_step``. What is recorded twice counts as last recorded.
 
         Raises:
             UsageError: a name that is not one of these.

@@ -118,6 +118,8 @@ ELSEWHERE = {
     ("episode_ends", "leak"),
     ("episode_ends", "no_discount_in_delta"),
     ("episode_ends", "no_discount_in_trace"),
+    ("lam", ""),
+    ("discount", ""),
 }
 
 

@@ -477,11 +477,26 @@ _TABLE = (
     ),
 )
 
+from npgcheck.conformance import choices_step  # noqa: E402 - its entries are made of Choice
+
+_ALL = (*_TABLE, *choices_step.ENTRIES)
 CHOICES: MappingProxyType[tuple[str, str], Choice] = MappingProxyType(
-    {(c.stage, c.value): c for c in _TABLE}
+    {(c.stage, c.value): c for c in _ALL}
 )
-BY_NAME: MappingProxyType[str, Choice] = MappingProxyType({c.name: c for c in _TABLE})
-_NUMERIC = frozenset({"damping", "damping_in_fisher", "cg_iterations", "solver_rtol"})
+BY_NAME: MappingProxyType[str, Choice] = MappingProxyType({c.name: c for c in _ALL})
+_NUMERIC = frozenset(
+    {
+        "damping",
+        "damping_in_fisher",
+        "cg_iterations",
+        "solver_rtol",
+        "entropy",
+        "cg_epsilon",
+        "kl_slack",
+        "lam",
+        "discount",
+    }
+)
 
 
 def choice(stage: str, value: Any) -> Choice:

@@ -21,11 +21,12 @@ def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
         if entry.default:
             continue
         number = None if isinstance(value, str) else float(value)
-        found.append(Diagnosis(stage, entry.name, entry.kind, number, _note(entry.name, number)))  # type: ignore[arg-type]
+        found.append(Diagnosis(stage, entry.name, entry.kind, number, note_of(entry.name, number)))  # type: ignore[arg-type]
     return tuple(found)
 
 
-def _note(name: str, number: float | None) -> str:
+def note_of(name: str, number: float | None) -> str:
+    """What a choice does, in a few words."""
     notes = {
         "damping": f"damping λ = {number:.6g}" if number else "",
         "damped-fisher": f"damping λ = {number:.6g} inside the matrix" if number else "",
@@ -50,6 +51,8 @@ def _note(name: str, number: float | None) -> str:
         "gae-leaks-across-episodes": "the sum of residuals runs on into the next episode",
         "gae-delta-without-gamma": "V(s′) is not discounted in the residual",
         "gae-trace-without-gamma": "later residuals are weighed by λ alone, not by γλ",
+        "gae-other-lambda": f"computed with λ = {number or 0.0:.6g}",
+        "gae-other-discount": f"computed with γ = {number or 0.0:.6g}",
         "score-missing-minus-pi": "score: the −π term is missing",
         "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
         "their sum",

@@ -25,6 +25,7 @@ from npgcheck.derivation.laws import (
     TWICE_A_FAIR_SIGN,
 )
 from npgcheck.derivation.setting import Setting
+from npgcheck.derivation.words import D, T, Trace, Words
 
 __all__ = [
     "FAIR_SIGN",
@@ -35,6 +36,7 @@ __all__ = [
     "Assumption",
     "Claim",
     "Coefficient",
+    "D",
     "DerivationError",
     "Expect",
     "GaussianMean",
@@ -44,6 +46,9 @@ __all__ = [
     "Statement",
     "Status",
     "Step",
+    "T",
+    "Trace",
+    "Words",
     "bound",
     "delta",
     "free",

@@ -18,6 +18,8 @@ from npgcheck.derivation.judges import (
 )
 from npgcheck.derivation.setting import Setting
 from npgcheck.derivation.twins import Twin, twins
+from npgcheck.derivation.word_evidence import judge_words, words_differ
+from npgcheck.derivation.words import Words
 
 
 @dataclass(frozen=True)
@@ -122,20 +124,34 @@ def status_of(evidence: tuple[Evidence, ...]) -> Status:
 
 
 def judge(
-    lhs: sp.Expr, rhs: sp.Expr, setting: Setting, free: tuple[sp.Symbol, ...]
+    lhs: sp.Expr,
+    rhs: sp.Expr,
+    setting: Setting | Words,
+    free: tuple[sp.Symbol, ...],
+    relation: str = "=",
 ) -> tuple[Evidence, ...]:
     """Everything that can be found out about one equation."""
+    if isinstance(setting, Words):
+        return judge_words(lhs, rhs, setting, relation)
     return (
         function_evidence(lhs, rhs, setting, free),
         point_evidence(lhs, rhs, setting, free),
     )
 
 
-def _refuted(twin: Twin, statement: Statement) -> bool:
+def _refuted(twin: Twin, statement: Statement, relation: str) -> bool:
     """Every method that decides must say no, and at least one must decide."""
-    found = judge(twin.lhs, twin.rhs, statement.setting, statement.free)
+    found = judge(twin.lhs, twin.rhs, statement.setting, statement.free, relation)
     decided = [e.outcome for e in found if e.outcome != "undecided"]
     return bool(decided) and all(outcome == "refuted" for outcome in decided)
+
+
+def _is_another(twin: Twin, statement: Statement, relation: str) -> bool:
+    """Whether a twin differs from its step in floats at generic points."""
+    setting = statement.setting
+    if isinstance(setting, Words):
+        return words_differ(twin.lhs, twin.rhs, setting, relation)
+    return differs(twin.lhs, twin.rhs, setting, statement.free)
 
 
 def check_step(step: Step, statement: Statement) -> StepResult:
@@ -144,31 +160,37 @@ def check_step(step: Step, statement: Statement) -> StepResult:
     planted = refuted = equivalent = 0
     survivors = []
     for twin in twins(step, statement):
-        if not differs(twin.lhs, twin.rhs, setting, free):
+        if not _is_another(twin, statement, step.relation):
             equivalent += 1
             continue
         planted += 1
-        if _refuted(twin, statement):
+        if _refuted(twin, statement, step.relation):
             refuted += 1
         else:
             survivors.append(twin.fault)
     if not planted:
         survivors.append("no twin of this step differs from it")
     controls = Controls(planted, refuted, equivalent, tuple(survivors))
-    return StepResult(step, judge(step.lhs, step.rhs, setting, free), controls)
+    return StepResult(step, judge(step.lhs, step.rhs, setting, free, step.relation), controls)
 
 
 def counterexample(
-    lhs: sp.Expr, rhs: sp.Expr, setting: Setting, free: tuple[sp.Symbol, ...]
+    lhs: sp.Expr,
+    rhs: sp.Expr,
+    setting: Setting | Words,
+    free: tuple[sp.Symbol, ...],
+    relation: str = "=",
 ) -> str:
     """Where an equation fails, in words; empty when nothing refutes it."""
-    found = judge(lhs, rhs, setting, free)
+    found = judge(lhs, rhs, setting, free, relation)
+    if isinstance(setting, Words):
+        found = found[1:]  # a normal form says what does not follow; matrices say what is false
     notes = [e.note for e in reversed(found) if e.outcome == "refuted"]
     return notes[0] if notes else ""
 
 
 def _sign(s: Statement) -> tuple[Evidence, bool] | None:
-    if not s.nonnegative:
+    if not s.nonnegative or isinstance(s.setting, Words):
         return None
     flipped = sign_evidence(-s.rhs, s.setting).outcome != "holds"
     refuted = flipped and is_negative_somewhere(-s.rhs, s.setting, s.free)
@@ -182,14 +204,16 @@ def check_claim(claim: Claim, used: dict[str, Status]) -> ClaimResult:
     for s in claim.statements:
         steps = tuple(check_step(step, s) for step in s.steps)
         mistakes = tuple(
-            (what, counterexample(s.lhs, wrong, s.setting, s.free)) for what, wrong in s.mistakes
+            (what, counterexample(s.lhs, wrong, s.setting, s.free, s.relation))
+            for what, wrong in s.mistakes
         )
         results.append(StatementResult(s, steps, mistakes, _sign(s)))
     dropped = []
     for assumption in claim.assumptions:
         if assumption.without is not None:
             s = claim.statement(assumption.breaks)
-            dropped.append((assumption, counterexample(s.lhs, s.rhs, assumption.without, s.free)))
+            where = counterexample(s.lhs, s.rhs, assumption.without, s.free, s.relation)
+            dropped.append((assumption, where))
     own = min(r.status for r in results)
     status = min([own, *(used[name] for name in claim.uses)])
     seconds = time.perf_counter() - start

@@ -16,6 +16,7 @@ from pathlib import Path
 from npgcheck.derivation.claim import Claim, Status
 from npgcheck.derivation.evidence import ClaimResult, StatementResult, check_claim
 from npgcheck.derivation.language import DerivationError
+from npgcheck.derivation.words import Words
 from npgcheck.errors import UsageError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -183,6 +184,8 @@ def _sizes(s: StatementResult) -> str:
     complete = [e for st in s.steps for e in st.evidence if e.complete and e.outcome == "holds"]
     if len(complete) < len(s.steps):
         return "no complete method applies"
+    if isinstance(s.statement.setting, Words):
+        return f"every {s.statement.setting.size_text}: {complete[0].note}"
     bounds: dict[str, int] = {}
     for e in complete:
         for size, n in e.bounds:

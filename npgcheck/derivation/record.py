@@ -12,9 +12,10 @@ from npgcheck.derivation.claim import Claim
 from npgcheck.derivation.evidence import ClaimResult, StatementResult, StepResult
 from npgcheck.derivation.judges import Evidence
 from npgcheck.derivation.language import Partial
-from npgcheck.derivation.latex import definition_latex, latex
+from npgcheck.derivation.latex import RELATIONS, definition_latex, latex, relation_latex
 from npgcheck.derivation.prove import ProveReport
 from npgcheck.derivation.setting import Family, Setting
+from npgcheck.derivation.words import Words
 from npgcheck.errors import UsageError
 
 KINDS = {
@@ -109,7 +110,34 @@ def _merged(tables: list[list[dict[str, str]]]) -> list[list[dict[str, str]]]:
     return [rows for i, rows in enumerate(tables) if rows not in tables[:i]]
 
 
-def _symbols(s: Setting) -> list[dict[str, str]]:
+KNOWN = {"varies": "depends on θ", "symmetric": "symmetric", "nonnegative": "no entry below 0"}
+DOMAINS = {"unit": "in [0, 1)", "positive": "positive", "real": "real"}
+
+
+def _words(s: Words) -> list[dict[str, str]]:
+    """Sizes, scalars, letters with shapes, definitions, and the equations that are assumed."""
+    rows = [{"latex": size, "meaning": f"{means}, any"} for size, means in s.sizes.items()]
+    for name, domain in s.scalars.items():
+        meaning = f"{s.scalar_means[name]} ({DOMAINS[domain]})"
+        rows.append({"latex": latex(sp.Symbol(name)), "meaning": meaning})
+    for info in s.letters.values():
+        known = [text for key, text in KNOWN.items() if getattr(info, key)]
+        shape = f"{info.shape[0]} × {info.shape[1]}"
+        meaning = f"{info.means} ({', '.join([shape, *known])})"
+        rows.append({"latex": latex(info.symbol), "meaning": meaning})
+    for name, d in s.definitions.items():
+        rows.append({"latex": definition_latex(d), "meaning": s.meanings[name]})
+    for e in s.equations.values():
+        where = ", at this point" if e.point else ""
+        rows.append(
+            {"latex": relation_latex(e.lhs, "=", e.rhs), "meaning": f"assumed{where}: {e.name}"}
+        )
+    return rows
+
+
+def _symbols(s: Setting | Words) -> list[dict[str, str]]:
+    if isinstance(s, Words):
+        return _words(s)
     rows = [{"latex": latex(size), "meaning": f"{means}, any"} for size, means in s.sizes.items()]
     rows += [
         {"latex": _family(f), "meaning": f"{s.meanings[name]} ({_kind(f)})"}
@@ -142,7 +170,7 @@ def _family(family: Family) -> str:
 
 def _statement(s: StatementResult) -> dict[str, Any]:
     st = s.statement
-    equation = f"{latex(st.lhs)} = {latex(st.rhs)}"
+    equation = relation_latex(st.lhs, st.relation, st.rhs)
     wrong = dict(st.mistakes)
     return {
         "name": st.name,
@@ -150,6 +178,7 @@ def _statement(s: StatementResult) -> dict[str, Any]:
         "status": s.status.text,
         "latex": equation + (r" \ge 0" if st.nonnegative else ""),
         "lhs": latex(st.lhs),
+        "relation": RELATIONS[st.relation],
         "rhs": latex(st.rhs),
         "nonnegative": None
         if s.sign is None
@@ -169,7 +198,8 @@ def _statement(s: StatementResult) -> dict[str, Any]:
 def _step(s: StepResult) -> dict[str, Any]:
     return {
         "why": s.step.why,
-        "latex": f"{latex(s.step.lhs)} = {latex(s.step.rhs)}",
+        "latex": relation_latex(s.step.lhs, s.step.relation, s.step.rhs),
+        "relation": RELATIONS[s.step.relation],
         "rhs": latex(s.step.rhs),
         "status": s.status.text,
         "evidence": [_evidence(e) for e in s.evidence],

@@ -131,7 +131,7 @@ def _statement(s: Record) -> str:
     left = _display(s["lhs"])
     for step in s["steps"]:
         rows.append(
-            f'<tr><td class="lhs">{left}</td><td>{render("=")}</td>'
+            f'<tr><td class="lhs">{left}</td><td>{render(step["relation"])}</td>'
             f'<td class="rhs">{_display(step["rhs"])}</td>'
             f'<td class="why">{html.escape(step["why"])}</td></tr>'
         )
@@ -141,7 +141,7 @@ def _statement(s: Record) -> str:
             f'<tr><td class="lhs"></td><td>{at_least}</td><td class="rhs">{render("0")}</td>'
             f'<td class="why">{html.escape(s["nonnegative"]["why"])}</td></tr>'
         )
-    claim = f"{_display(s['lhs'])}{render('=')}{_display(s['rhs'])}"
+    claim = f"{_display(s['lhs'])}{render(s['relation'])}{_display(s['rhs'])}"
     claim += render(r"\ge 0") if s["nonnegative"] else ""
     parts = [
         f"## {s['title']} {{: #{s['name']} }}\n",
@@ -163,7 +163,7 @@ def _evidence(s: Record) -> str:
     lines = [
         '??? info "Evidence"',
         "",
-        "    | step | decided by | exact points | twins refuted |",
+        f"    | step | decided by | {s['steps'][0]['evidence'][1]['method']} | twins refuted |",
         "    |---|---|---|---|",
     ]
     for step in s["steps"]:
@@ -181,6 +181,8 @@ def _evidence(s: Record) -> str:
 
 
 def _decided(e: Record) -> str:
+    if e["complete"] and e["outcome"] == "holds" and e["method"] != "cutoff lemma":
+        return f"{e['method']}, for all sizes: {e['note']}"
     if e["complete"] and e["outcome"] == "holds":
         limits = ", ".join(f"{size} ≤ {n}" for size, n in e["bounds"].items())
         return f"cutoff lemma: {limits} settle all sizes ({e['cases']} identities)"

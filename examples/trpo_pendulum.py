@@ -59,9 +59,7 @@ def collect(env, actor, critic, steps):
 
 def advantage_estimates(rows):
     """Generalised advantage estimates; a time-out cuts the sum, a termination the bootstrap."""
-    deltas = (
-        rows["rewards"] + DISCOUNT * ~rows["terminated"] * rows["next_values"] - rows["values"]
-    )
+    deltas = rows["rewards"] + DISCOUNT * ~rows["terminated"] * rows["next_values"] - rows["values"]
     goes_on = ~(rows["terminated"] | rows["truncated"])
     advantages, running = torch.zeros_like(deltas), 0.0
     for t in reversed(range(len(deltas))):
@@ -121,9 +119,7 @@ def train(env_id="Pendulum-v1", iterations=100, steps=2000, seed=0, every=10):
     sizes = env.observation_space.shape[0], env.action_space.shape[0]
     actor, critic = Actor(*sizes), network(sizes[0], 64, 1)
     optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
-    meant = npgcheck.Conventions(
-        damping=DAMPING, cg_iterations=CG_ITERATIONS, step_length="damped"
-    )
+    meant = npgcheck.Conventions(damping=DAMPING, cg_iterations=CG_ITERATIONS, step_length="damped")
     monitor = npgcheck.torch.StepMonitor(
         actor, lambda actor, observations: actor(observations),
         every=every, max_kl=MAX_KL, conventions=meant,
@@ -133,7 +129,8 @@ def train(env_id="Pendulum-v1", iterations=100, steps=2000, seed=0, every=10):
         advantages = advantage_estimates(rows)
         returns = advantages + rows["values"]
         if iteration % every == 0:
-            numbers = (rows[n] for n in ("rewards", "values", "next_values", "terminated", "truncated"))
+            names = ("rewards", "values", "next_values", "terminated", "truncated")
+            numbers = (rows[name] for name in names)
             report = npgcheck.check_advantages(
                 advantages, *numbers, discount=DISCOUNT, lam=LAM, returns=returns
             )

@@ -52,7 +52,6 @@ RANK = {
     "derivation": 1,
     "pytest_plugin": 12,
     "console": 11,
-    "step": 11,
     "cli": 12,
     "__main__": 13,
     "__init__": 13,

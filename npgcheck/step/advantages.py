@@ -278,7 +278,7 @@ def _right(
 
 def _diagnosis(choices: dict[str, Any], record: Record) -> tuple[Diagnosis, ...]:
     """As for `verify`, with what was said beside λ and γ, of which zero is a value like others."""
-    said = {"discount": ("γ", record.probe.args[5]), "lam": ("λ", record.probe.args[6])}
+    said = {"gae_discount": ("γ", record.probe.args[5]), "gae_lam": ("λ", record.probe.args[6])}
     found = list(diagnose({k: v for k, v in choices.items() if k not in said}))
     for stage, (symbol, number) in said.items():
         if stage in choices:

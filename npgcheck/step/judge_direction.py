@@ -239,7 +239,7 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
         return
     if (run := iterates.biased(x, krylov, first)) is not None:
         k, epsilon = run
-        said = [names.named("cg-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
+        said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
         verdict.explain(said, {})
         verdict.reason = ""
     elif (factor := iterates.multiple(x, krylov, first)) is not None:

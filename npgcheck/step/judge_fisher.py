@@ -108,8 +108,9 @@ def _tried(
             count,
             [names.named("batch-size-scale", note="a sum over the rows in place of their mean")],
         ),
-        (4.0, [names.named("metric-constant", note="4 F: the metric of quantum mechanics")]),
-        (2.0, [names.named("metric-constant", note="2 F: the Hessian of twice the divergence")]),
+        (4.0, [names.named("metric-constant")]),
+        (2.0, [names.named("fisher-factor-two", note="2 F in place of F")]),
+        (0.5, [names.named("fisher-factor-two", note="F/2 in place of F")]),
     ]
     if law.dimensions > 1:
         known.append((1.0 / law.dimensions, [names.named("kl-mean-over-action-dimensions")]))

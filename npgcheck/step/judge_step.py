@@ -131,6 +131,10 @@ def _length(
     verdict.numbers.update(reverse=reverse, damped=damped)
     fraction, rule = _fraction(model, damped, delta_kl, tolerance)
     verdict.numbers["fraction"] = fraction
+    if not rule and taken.damping and abs(damped / model - 1.0) > 2.0 * tolerance:
+        whole = abs(fraction - 1.0) <= tolerance
+        rule = "undamped-length" if whole or _shrinks(fraction, tolerance) else ""
+    verdict.numbers["rule"] = rule
     verdict.yours = np.array([model, realised, gain])
     verdict.exact = np.array([delta_kl, delta_kl, 0.0])
     verdict.where = "½ΔᵀFΔ, KL and the surrogate's gain, beside max_kl, max_kl and 0"
@@ -151,7 +155,7 @@ def _length(
         return
     if not within or gain <= -_gain_rounding(probes):
         if not within and not full and realised <= SLACK * delta_kl:
-            said.append(names.named("kl-slack", realised / delta_kl))
+            said.append(names.named("kl-slack-1.5"))
         elif full:
             said.append(names.named("kl-not-checked"))
         else:

@@ -60,11 +60,11 @@ class RolloutEstimate(NothingToEstimate):
 
     def raw(self, record: Record, choices: dict[str, Any]) -> Array:
         """Â under the choices, before any normalisation."""
-        key = tuple(choices.get(name) for name in ("episode_ends", "discount", "lam"))
+        key = tuple(choices.get(name) for name in ("episode_ends", "gae_discount", "gae_lam"))
         if key not in self._raw:
             *rows, discount, lam = record.probe.args
             rule: Any = DROPPED_RULES.get(choices.get("episode_ends", ""), {})
-            numbers = choices.get("discount", discount), choices.get("lam", lam)
+            numbers = choices.get("gae_discount", discount), choices.get("gae_lam", lam)
             arguments: Any = [*rows, *numbers]
             self._raw[key] = by_definition(*arguments, **rule)
         return self._raw[key]
@@ -79,14 +79,14 @@ class RolloutReturn(RolloutEstimate):
         # Both kinds of target are right: `_basis` 1 stands for λ = 1.
         for choices in super().candidates(records, sampled):
             yield choices
-            if "lam" not in choices:
+            if "gae_lam" not in choices:
                 yield {**choices, "_basis": 1}
 
     def estimates(self, record: Record) -> Array:
         return np.asarray(record.value - record.probe.args[1])
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
-        numbers = {"lam": 1.0} if choices.get("_basis") else {}
+        numbers = {"gae_lam": 1.0} if choices.get("_basis") else {}
         raw = self.raw(record, {**choices, **numbers})
         target = raw + record.probe.args[1]
         return elementwise(record.value, target, raw_budget(record, raw, {**choices, **numbers}))
@@ -100,7 +100,7 @@ def raw_budget(record: Record, exact: Array, choices: dict[str, Any]) -> float:
     """
     rewards, values, after, terminated, truncated, discount, lam = record.probe.args
     reach = max(float(np.abs(a).max()) for a in (rewards, values, after))
-    decay = float(choices.get("discount", discount) * choices.get("lam", lam))
+    decay = float(choices.get("gae_discount", discount) * choices.get("gae_lam", lam))
     length = _longest(terminated | truncated)
     horizon = length if decay >= 1.0 else (1.0 - decay**length) / (1.0 - decay)
     size = reach + float(np.abs(exact).max())
@@ -149,9 +149,9 @@ def _other_numbers(estimates: Array, record: Record, bare: dict[str, Any]) -> li
         gamma, other = (_rounded(number, digits) for number in found)
         numbers = {}
         if abs(gamma - discount) > SAME:
-            numbers["discount"] = gamma
+            numbers["gae_discount"] = gamma
         if abs(other - lam) > SAME:
-            numbers["lam"] = other
+            numbers["gae_lam"] = other
         for option in (*({k: v} for k, v in numbers.items()), numbers):
             if option and option not in options and all(0 <= v <= 1 for v in option.values()):
                 options.append(option)
@@ -198,7 +198,7 @@ def _regress(
         target = target + bootstrap
     elif np.any(bootstrap):
         columns.append(-bootstrap)
-        names.append("discount")
+        names.append("gae_discount")
     design = np.stack([c.ravel() for c in columns], axis=1)
     if not np.isfinite(design).all() or not np.any(following * goes_on):
         return None
@@ -207,7 +207,7 @@ def _regress(
     if left > CONSISTENT * float(np.abs(target).max() + np.abs(estimates).max()):
         return None
     told = dict(zip(names, solution, strict=True))
-    gamma = float(told.get("discount", discount))
+    gamma = float(told.get("gae_discount", discount))
     scale = float(told.get("scale", 1.0))
     trace_discount = rule.get("trace_discount", True)
     by = scale * (gamma if trace_discount else 1.0)

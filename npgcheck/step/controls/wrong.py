@@ -134,7 +134,7 @@ MISTAKES: tuple[Mistake, ...] = (
             _gradient_of(lambda s, z: np.abs(s.advantages)[:, None] * _score(s, z))),
     Mistake("A forgotten", "policy_gradient", "advantages-missing",
             _gradient_of(lambda s, z: _score(s, z))),
-    Mistake("∇π for ∇log π", "policy_gradient", "probability-for-log-probability",
+    Mistake("∇π for ∇log π", "policy_gradient", "gradient-of-pi-not-log-pi",
             _gradient_of(lambda s, z: np.exp(s.head.log_prob(z, s.actions))[:, None]
                          * s.advantages[:, None] * _score(s, z))),
     Mistake("A of the next row", "policy_gradient", "",
@@ -150,13 +150,19 @@ MISTAKES: tuple[Mistake, ...] = (
             _gradient_of(lambda s, z: s.advantages[:, None] * _mean_only(s, _score(s, z))), _G),
     Mistake("rsample: no gradient for μ", "policy_gradient", "sampled-action-not-detached",
             _gradient_of(lambda s, z: s.advantages[:, None] * _std_only(s, _score(s, z))), _G),
-    Mistake("z² for z² − 1", "policy_gradient", "log-normaliser-missing",
+    Mistake("z² for z² − 1", "policy_gradient", "log-std-score-missing-minus-one",
             _gradient_of(lambda s, z: s.advantages[:, None] * (_score(s, z) + np.concatenate(
                 [np.zeros_like(_std(s, z)), np.ones_like(_std(s, z))], axis=1))), _G),
     Mistake("(a−μ)/σ for (a−μ)/σ²", "policy_gradient", "std-variance-confusion",
             _gradient_of(lambda s, z: s.advantages[:, None] * np.concatenate(
                 [_mean_only(s, _score(s, z))[:, : s.head.dimensions] * _std(s, z),
                  _score(s, z)[:, s.head.dimensions :]], axis=1)), _G),
+    Mistake("(z² − 1)/σ: the score of σ", "policy_gradient", "score-in-another-sigma-coordinate",
+            _gradient_of(lambda s, z: s.advantages[:, None] * np.concatenate(
+                [_score(s, z)[:, : s.head.dimensions],
+                 _score(s, z)[:, s.head.dimensions :] / _std(s, z)], axis=1)), _G),
+    Mistake("A/std A", "policy_gradient", "scaled-advantages",
+            _times("gradient", lambda s: 1 / s.advantages.std()), (), "deviates"),
     Mistake("log π of clipped actions", "policy_gradient", "clipped-action-in-logprob",
             _gradient_of(lambda s, z: s.advantages[:, None] * _clipped(s, z)), _G),
     Mistake("first weights transposed in g", "policy_gradient", "",
@@ -174,7 +180,8 @@ MISTAKES: tuple[Mistake, ...] = (
     # the product
     Mistake("sum over rows in F", _LOW, "batch-size-scale",
             _times("fisher", lambda s: len(s.actions))),
-    Mistake("2 F", _LOW, "metric-constant", _times("fisher", lambda s: 2.0), (), "deviates"),
+    Mistake("2 F", _LOW, "fisher-factor-two", _times("fisher", lambda s: 2.0)),
+    Mistake("4 F", _LOW, "metric-constant", _times("fisher", lambda s: 4.0), (), "deviates"),
     Mistake("F = 0: both sides live", _LOW, "both-sides-live", _times("fisher", lambda s: 0.0)),
     Mistake("A² φφᵀ", _LOW, "loss-gradient-outer-product",
             _fisher_of(lambda s, z, u: (s.advantages**2 * (_score(s, z) * u).sum(1))[:, None]
@@ -193,11 +200,11 @@ MISTAKES: tuple[Mistake, ...] = (
             ("categorical",)),
     Mistake("KL averaged over dimensions in F", _LOW, "kl-mean-over-action-dimensions",
             _times("fisher", lambda s: 1 / s.head.dimensions), _G),
-    Mistake("no block of log σ in F", _LOW, "log-std-omitted",
+    Mistake("no block of log σ in F", _LOW, "log-std-omitted-from-F",
             _fisher_of(lambda s, z, u: _on_blocks(s, z, u, _std(s, z) ** -2, 0.0)), _G),
     Mistake("1/σ for 1/σ² in F", _LOW, "std-variance-confusion",
             _fisher_of(lambda s, z, u: _on_blocks(s, z, u, 1 / _std(s, z), 2.0)), _G),
-    Mistake("½ for log σ in F", _LOW, "sigma-coordinate",
+    Mistake("½ for log σ in F", _LOW, "F-in-another-sigma-coordinate",
             _fisher_of(lambda s, z, u: _on_blocks(s, z, u, _std(s, z) ** -2, 0.5)), _G),
     Mistake("σ = 1 in F", _LOW, "unit-variance-fisher",
             _fisher_of(lambda s, z, u: _on_blocks(s, z, u, np.ones_like(_std(s, z)), 2.0)), _G,
@@ -212,11 +219,11 @@ MISTAKES: tuple[Mistake, ...] = (
             _times("kl", lambda s: len(s.actions))),
     Mistake("KL averaged over dimensions", "kl", "kl-mean-over-action-dimensions",
             _times("kl", lambda s: 1 / s.head.dimensions)),
-    Mistake("k3 of the batch's actions", "kl", "sampled-kl",
+    Mistake("k3 of the batch's actions", "kl", "kl-from-exponential-log-ratios",
             _changed("kl", lambda s, right, t: float(_k3(s, t))), (), "deviates"),
     Mistake("0.7 KL", "kl", "", _times("kl", lambda s: 0.7)),
     # log π
-    Mistake("log π without its constant", "log_prob", "log-normaliser-missing",
+    Mistake("log π without its constant", "log_prob", "density-constant-missing",
             _changed("log_prob", lambda s, right: right() + s.theta.dtype.type(
                 0.5 * np.log(2 * np.pi) * s.head.dimensions)), _G),
     Mistake("mean of log π over dimensions", "log_prob", "logprob-not-summed-over-dims",

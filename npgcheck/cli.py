@@ -228,17 +228,34 @@ def oracle(quantity: str, problem_id: str, seed: int) -> int:
 @cli.command(short_help="Judge planted mistakes and right subjects.")
 @click.option("--seeds", type=int, default=2, show_default=True, help="Seeds 0 to N-1.")
 @click.option("--only", multiple=True, metavar="NAME", help="This planted subject; repeatable.")
+@click.option("--diagnosis", is_flag=True, help="Whether each is called by its name, and pairs.")
 @click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
-def power(seeds: int, only: tuple[str, ...], file_format: str) -> int:
-    """Judge planted mistakes and right subjects: is each refuted, or spared, as it should be?"""
+def power(seeds: int, only: tuple[str, ...], diagnosis: bool, file_format: str) -> int:
+    """Judge planted mistakes and right subjects: is each refuted, or spared, as it should be?
+
+    With --diagnosis: is each called by its name and by no other, single, in pairs, and when the
+    verifier does not know that name?
+    """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least one seed is needed.")
     without_threads()
+    if diagnosis:
+        return _power_of_diagnosis(seeds, only, file_format)
     from npgcheck.conformance.power import run_power
     from npgcheck.conformance.render_power import to_json
 
     with Progress() as progress:
         report = run_power(tuple(range(seeds)), only or None, progress)
+    click.echo(_json(to_json(report)) if file_format == "json" else str(report))
+    return 0 if report.passed else 1
+
+
+def _power_of_diagnosis(seeds: int, only: tuple[str, ...], file_format: str) -> int:
+    from npgcheck.conformance.power_diagnosis import run_diagnosis
+    from npgcheck.conformance.render_diagnosis import to_json
+
+    with Progress() as progress:
+        report = run_diagnosis(tuple(range(seeds)), only or None, progress=progress)
     click.echo(_json(to_json(report)) if file_format == "json" else str(report))
     return 0 if report.passed else 1
 

@@ -185,9 +185,7 @@ class MultiDiscrete(ActionDistribution):
         """(N, m): Σ π (log π − log π'), without cancellation as the two coincide."""
         parts = []
         old, new = self._log_probabilities(z), self._log_probabilities(other)
-        for a, b, before, after in zip(
-            old, new, self.blocks(z), self.blocks(other), strict=True
-        ):
+        for a, b, before, after in zip(old, new, self.blocks(z), self.blocks(other), strict=True):
             probabilities = np.exp(a)
             change = centred(probabilities, after - before)
             # with D = Δz − E_π Δz:  KL = log E_π e^D = log(1 + E_π [e^D − 1 − D])

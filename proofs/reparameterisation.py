@@ -52,7 +52,7 @@ CLAIM = dv.Claim(
     source="Amari (1998), Kakade (2001) for the invariance; Martens (2020) on damping.",
     assumptions=(
         dv.Assumption(r"θ = h(φ), twice differentiable; p and q may differ, H may be singular"),
-        dv.Assumption("h is curved: for affine h the steps agree exactly", affine, "curved",
+        dv.Assumption("h may be curved; for affine h finite steps agree exactly", affine, "curved",
                       "h″ = 0"),
     ),
     uses=("score",),

@@ -1,4 +1,4 @@
-"""What a trust region step really spends: δ + (√2/3) skew δ^{3/2}, the reverse KL twice that."""
+"""What a trust region step really spends: δ + (√2/3) skew δ√δ, the reverse KL twice that."""
 
 from sympy import Rational, exp, log
 
@@ -46,7 +46,7 @@ def remainder(name, way, factor, share, wrong):
 
 CLAIM = dv.Claim(
     id="trust-region-remainder",
-    title="A trust region step spends δ + (√2/3) skew δ^{3/2}",
+    title="A trust region step spends δ + (√2/3) skew δ√δ",
     source="Derived here, from the third order of KL.",
     assumptions=(
         dv.Assumption("softmax policies, tabular or with features: the logits change by t x(s, a)"),

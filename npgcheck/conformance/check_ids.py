@@ -33,6 +33,7 @@ PREFIX: MappingProxyType[str, str] = MappingProxyType(
         "train": "TR",
         "conjugate_gradient": "CG",
         "advantage_estimate": "AE",
+        "returns": "RT",  # value targets, judged by check_advantages
     }
 )
 PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
@@ -53,6 +54,14 @@ PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
         "NPG-PG-003": ("policy_gradient", "duplicating the batch leaves g alone"),
     }
 )
+#: Properties of a torch module, which only npgcheck.torch can see.
+OF_MODULES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
+    {
+        "NPG-LP-002": ("log_prob", "the policy itself is not random"),
+        "NPG-LP-003": ("log_prob", "the policy of a row does not depend on the other rows"),
+        "NPG-LP-004": ("log_prob", "θ holds all that is trained of the policy"),
+    }
+)
 NUMBERED = MappingProxyType(
     {
         "value": ("001", "against the exact value"),
@@ -67,6 +76,7 @@ CHECK_SETS: MappingProxyType[str, frozenset[str]] = MappingProxyType(
         "2026.1": frozenset(
             [f"NPG-{p}-{number}" for p in PREFIX.values() for number, _ in NUMBERED.values()]
             + list(PROPERTIES)
+            + list(OF_MODULES)
         )
     }
 )

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from npgcheck.conformance.choices import KIND_COST, cost
+from npgcheck.conformance.choices import KIND_COST, cost, known
 from npgcheck.conformance.guard import Answer
 from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.reference import Reference
@@ -248,7 +248,8 @@ def explain(
     pinned = explainer.pinned(declared)
     screen = _spread(records, SCREEN)
     loose: list[Fit] = []
-    options = [c for c in explainer.candidates(records, sampled) if compatible(c, declared)]
+    candidates = explainer.candidates(records, sampled)
+    options = [c for c in candidates if compatible(c, declared) and known(c)]
     for bare in sorted(options, key=cost):
         if found.fitting and cost(bare) >= found.fitting[0].cost + KIND_COST["convention"] / 2:
             break  # whatever follows is a worse explanation of the same answers
@@ -265,8 +266,11 @@ def explain(
                 found.nearest.extend(f for f in found_here if not f.within(limit))
                 if any(f.fits for f in found_here):
                     break
+    if loose and all(f.choices.get("cg_stopping") == "absolute" for f in found.fitting):
+        found.fitting = []  # a relative accuracy explains them, so nothing absolute is seen
     if not found.fitting:
         found.fitting = [_as_limited_accuracy(fit) for fit in loose if not fit.too_few]
+        found.fitting = [fit for fit in found.fitting if known(fit.choices)]
         found.fitting.sort(key=lambda f: (round(math.log10(f.accuracy)), f.cost))
     else:
         found.nearest.extend(loose)
@@ -299,7 +303,7 @@ def _variants(
     found: list[dict[str, Any]] = []
     for choices in route(records, bare):
         held = {**choices, **pinned}
-        if held not in found:
+        if held not in found and known(held):
             found.append(held)
     return found
 

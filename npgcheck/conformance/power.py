@@ -204,12 +204,10 @@ def run_power(
 
 def run_control(control: Control, seed: int = 0, examples: int | None = None) -> PowerRow:
     """Runs one control under one seed and compares the verdict with what it is owed."""
-    if examples is None:
-        examples = control.problems
     if control.needs and find_spec(control.needs) is None:
         return PowerRow(control, seed, "not run", problem=f"{control.needs} is not installed")
     started = time.perf_counter()
-    report = _verify(control, seed, examples)
+    report = verify_control(control, seed, examples)
     kills = tuple(
         _kill(result)
         for quantity in in_order({r.quantity for r in report.results})
@@ -220,7 +218,18 @@ def run_control(control: Control, seed: int = 0, examples: int | None = None) ->
     return PowerRow(control, seed, verdict, kills, problem, time.perf_counter() - started)
 
 
-def _verify(control: Control, seed: int, examples: int) -> Report:
+def verify_control(
+    control: Control, seed: int = 0, examples: int | None = None, without: Collection[str] = ()
+) -> Report:
+    """Judges a control as ``npgcheck verify`` would, on what it is to be asked.
+
+    Args:
+        control: the planted subject.
+        seed: of the drawn problems.
+        examples: problems per policy family; what the control needs when None.
+        without: choices that the verifier is to know nothing of.
+    """
+    from npgcheck.conformance.choices import left_out
     from npgcheck.conformance.engine import run
     from npgcheck.conformance.guard import Caller, LocalCaller
     from npgcheck.conformance.subject import load
@@ -236,8 +245,9 @@ def _verify(control: Control, seed: int, examples: int) -> Report:
         caller = LocalCaller(subject)
     try:
         only = in_order(control.asks & set(subject.functions))
-        families = len(subject.families)
-        return run(subject, caller, examples=examples * families, seed=seed, only=only)
+        problems = (examples or control.problems) * len(subject.families)
+        with left_out(without):
+            return run(subject, caller, examples=problems, seed=seed, only=only)
     finally:
         caller.close()
 

@@ -112,7 +112,8 @@ class _Page:
             yield from self._finding(finding, only=self._is_headline(summary, finding))
         if (hidden := len(findings) - _SHOWN) > 0:
             yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
-        if summary.status == "deviates" and self.report.declare and not self.declared:
+        named = any(d.kind != "free" for r in summary.results for d in r.diagnosis)
+        if summary.status == "deviates" and named and self.report.declare and not self.declared:
             self.declared = True
             yield from self._entry("declare it", self.report.declare)
 

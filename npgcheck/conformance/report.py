@@ -31,6 +31,8 @@ class Diagnosis:
         kind: ``free``, ``convention``, ``approximation`` or ``bug``.
         value: the estimated value where the choice has one (damping λ), else None.
         note: one line saying what the choice does, for the report.
+        alternatives: names that explain everything equally well; two joined by " + " are a pair.
+        reproduces: answers that it reproduced without having been chosen on them.
     """
 
     stage: str
@@ -38,6 +40,8 @@ class Diagnosis:
     kind: ChoiceKind
     value: float | None = None
     note: str = ""
+    alternatives: tuple[str, ...] = ()
+    reproduces: int | None = None
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def _symbols(s: Setting | Words) -> list[dict[str, str]]:
         return _words(s)
     rows = [{"latex": latex(size), "meaning": f"{means}, any"} for size, means in s.sizes.items()]
     rows += [
-        {"latex": _family(f), "meaning": f"{s.meanings[name]} ({KINDS[f.kind]})"}
+        {"latex": _family(f), "meaning": f"{s.meanings[name]} ({_kind(f)})"}
         for name, f in s.families.items()
     ]
     return rows + [
@@ -152,13 +152,18 @@ def _symbols(s: Setting | Words) -> list[dict[str, str]]:
     ]
 
 
+def _kind(family: Family) -> str:
+    return KINDS[family.kind] + ("; symmetric" if family.symmetric else "")
+
+
 def _family(family: Family) -> str:
     """A member with indices, and the rule for its derivative where it is a function."""
     if family.slope is not None:
         indices, argument, derivative = family.slope
         member = family.base[indices] if indices else family.base
         variable = sp.IndexedBase(family.of)[argument]
-        return f"{latex(Partial(member, variable))} = {latex(derivative)}"
+        rule = f"{latex(Partial(member, variable))} = {latex(derivative)}"
+        return rf"{latex(member)}, \quad {rule}"
     letters = [sp.Symbol(letter, integer=True) for letter in "abcd"[: len(family.sizes)]]
     return latex(family.base[letters] if letters else family.base)
 

@@ -13,6 +13,7 @@ from npgcheck.conventions import Conventions
 from npgcheck.errors import InvalidArgument, UsageError
 from npgcheck.step import (
     arrays,
+    declared,
     judge_direction,
     judge_fisher,
     judge_gradient,
@@ -105,13 +106,13 @@ def check_step(
         raise UsageError(f"nothing to judge: give at least one of {', '.join(given)}.")
     if max_kl is not None and not (np.isfinite(max_kl) and max_kl > 0):
         raise InvalidArgument(f"max_kl must be a positive number of nats, got {max_kl!r}.")
-    declared = conventions.declared() if conventions is not None else {}
+    stated = conventions.declared() if conventions is not None else {}
     acted, kind_of_actions = arrays.numbers(actions, "actions")
     try:
         read = read_policy(policy, theta, observations, acted, distribution)
     except RandomPolicy as finding:
         return refused(str(finding), given, seed, started)
-    check = _Check(read, acted, kind_of_actions, advantages, weights, declared, max_kl, seed)
+    check = _Check(read, acted, kind_of_actions, advantages, weights, stated, max_kl, seed)
     check.ask(given)
     return summarise(check, given, seed, started)
 
@@ -126,11 +127,11 @@ class _Check:
         kind_of_actions: str,
         advantages: Any,
         weights: Any,
-        declared: dict[str, Any],
+        stated: dict[str, Any],
         max_kl: float | None,
         seed: int,
     ) -> None:
-        self.policy, self.declared, self.max_kl = policy, declared, max_kl
+        self.policy, self.declared, self.max_kl = policy, stated, max_kl
         law = policy.distribution
         count = len(actions)
         worth, _ = arrays.vector(advantages, "advantages", count)
@@ -182,15 +183,13 @@ class _Check:
         lower: list[Verdict] = []
         if gradient is not None:
             lower.append(self._judge_gradient(gradient))
-        product = None
+        product: Function | None = None
         if given["fisher_vector_product"] is not None:
-            product = self.function(
-                "fisher_vector_product", "fisher_vector_product", given["fisher_vector_product"]
-            )
-            judged = self._guarded("fisher_vector_product", lambda: self._products(product))
-            if judged is None:
-                product = None
-            else:
+            name = "fisher_vector_product"
+            asked = self.function(name, name, given[name])
+            judged = self._guarded(name, lambda: self._products(asked))
+            if judged is not None:
+                product = asked
                 lower.append(judged)
         if given["kl"] is not None:
             self._guarded("kl", lambda: self._kl(given["kl"], delta))
@@ -199,6 +198,19 @@ class _Check:
             judged_x = self._direction(x, x_dtype, gradient, product, lower, delta)
         if delta is not None:
             self._step(delta, x, judged_x)
+        for verdict in self.verdicts:
+            declared.hold(verdict, self.declared, self._shows)
+
+    def _shows(self, field: str) -> bool:
+        """Whether the choices of a convention differ on this batch."""
+        if field == "advantage":  # normalising what is normalised changes nothing
+            mean = float(self.rows.weights @ self.rows.advantages)
+            spread = float(self.rows.weights @ (self.rows.advantages - mean) ** 2) ** 0.5
+            return abs(mean) > 1e-9 or abs(spread - 1.0) > 1e-6
+        if field == "step_length":  # a step that backtracking shortened shows no rule
+            step = next((v for v in self.verdicts if v.quantity == "trust_region_step"), None)
+            return step is not None and bool(step.numbers.get("rule"))
+        return True
 
     def _guarded(self, quantity: str, judge: Callable[[], Verdict]) -> Verdict | None:
         """A verdict, or the finding that there is no answer."""
@@ -300,16 +312,13 @@ class _Check:
         def judge() -> Verdict:
             return judge_direction.judge(self.probes, x, dtype, solve, self.declared)
 
-        verdict = self._guarded("natural_gradient", judge)
-        return verdict if verdict is not None else self.verdicts[-1]
+        return self._guarded("natural_gradient", judge) or self.verdicts[-1]
 
     def _step(self, delta: Array, x: Array | None, judged: Verdict | None) -> None:
         damping = judged.numbers.get("damping", 0.0) if judged is not None else 0.0
         rounding = unit_roundoff(self.policy.dtype) * float(np.linalg.norm(self.policy.theta))
         taken = judge_step.Taken(delta, rounding, x, damping, self.max_kl, judged)
-        self.verdicts.append(
-            judge_step.judge(self.probes, self.policy.theta, taken, self.declared)
-        )
+        self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
 
 
 def _weights(given: Any, count: int) -> Array:

@@ -98,6 +98,11 @@ def roundest(number: float) -> list[float]:
     return list(dict.fromkeys([*rounded, number]))
 
 
+def is_round(number: float) -> bool:
+    """Whether the number has at most three digits, as numbers that people write do."""
+    return number == float(f"{number:.3g}")
+
+
 def as_people_write(factor: float, accuracy: float = 1e-6) -> str:
     """2, 1/2, −3/4 or √2 where the factor is that within `accuracy`; else six digits."""
     sign, size = ("−" if factor < 0 else ""), abs(factor)

@@ -22,8 +22,8 @@ CONTAINED = 1e-3
 #: However much rounding is amplified, an iterate that strays by more than this from a plain run, in
 #: the energy norm, is none.
 LARGEST_DRIFT = 1e-2
-#: Plain runs in double precision lag behind exact arithmetic by less than this; in single precision,
-#: whose round-off is above the second number, by anything.
+#: Plain runs in double precision lag behind exact arithmetic by less than this; in single
+#: precision, whose round-off is above the second number, by anything.
 NEAR, SINGLE = 0.5, 1e-12
 #: gᵀx = xᵀ(F + λI)x holds for every iterate, by local rounding alone, as closely as this.
 SELF_CONSISTENT = 1e-2

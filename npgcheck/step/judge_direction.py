@@ -43,9 +43,7 @@ class Solve:
     step_factor: float | None = None
 
 
-def judge(
-    probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str, Any]
-) -> Verdict:
+def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str, Any]) -> Verdict:
     """The verdict on the direction x (D,)."""
     verdict = Verdict("natural_gradient", compared=len(probes.vectors))
     failed = [v for v in solve.lower if v.status == "fail"]
@@ -116,9 +114,7 @@ def _by_residual(
     _conclude(verdict, said, number, solve, declared)
 
 
-def _without_the_system(
-    verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]
-) -> None:
+def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]) -> None:
     """What every iterate of conjugate gradient obeys, where its spaces are not known."""
     implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
     if solve.gradient is not None and _parallel(x, solve.gradient, verdict):
@@ -243,7 +239,7 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
         return
     if (run := iterates.biased(x, krylov, first)) is not None:
         k, epsilon = run
-        said = [names.named("cg-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
+        said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
         verdict.explain(said, {})
         verdict.reason = ""
     elif (factor := iterates.multiple(x, krylov, first)) is not None:

@@ -16,7 +16,7 @@ from npgcheck.step import fit, names, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict, property_result
-from npgcheck.tolerance import CONSTANT, unit_roundoff
+from npgcheck.tolerance import unit_roundoff
 
 Array = np.ndarray
 
@@ -104,9 +104,13 @@ def _tried(
     factors: list[tuple[float, list]] = [(1.0, [])]
     free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
     known: list[tuple[float, list]] = [
-        (count, [names.named("batch-size-scale", note="a sum over the rows in place of their mean")]),
-        (4.0, [names.named("metric-constant", note="4 F: the metric of quantum mechanics")]),
-        (2.0, [names.named("metric-constant", note="2 F: the Hessian of twice the divergence")]),
+        (
+            count,
+            [names.named("batch-size-scale", note="a sum over the rows in place of their mean")],
+        ),
+        (4.0, [names.named("metric-constant")]),
+        (2.0, [names.named("fisher-factor-two", note="2 F in place of F")]),
+        (0.5, [names.named("fisher-factor-two", note="F/2 in place of F")]),
     ]
     if law.dimensions > 1:
         known.append((1.0 / law.dimensions, [names.named("kl-mean-over-action-dimensions")]))
@@ -143,7 +147,7 @@ def _properties(
     norms = probes.norms()[order]
     sizes = np.outer(lengths, norms)
     # both sides carry the rounding of D products, and the product's own
-    budget = CONSTANT * u * (sizes + sizes.T) * probes.rows.lift
+    budget = u * probes.growth * (sizes + sizes.T)
     gap = np.abs(square - square.T) / budget
     ratio = float(gap.max())
     said = ""
@@ -157,16 +161,14 @@ def _properties(
     negative = np.diag(square) < -np.diag(budget)
     said = ""
     if negative.any():
-        i = int(np.argmax(negative))
-        said = f"vᵀFv = {square[i, i]:.4g} for v = {list(answers)[i]}"
+        first = int(np.argmax(negative))
+        said = f"vᵀFv = {square[first, first]:.4g} for v = {list(answers)[first]}"
     results.append(property_result("NPG-FV-003", said, len(square), 0.0))
     results.append(_linear(function, answers, probes, u))
     return results
 
 
-def _linear(
-    function: Function, answers: dict[str, Array], probes: Probes, u: float
-) -> CheckResult:
+def _linear(function: Function, answers: dict[str, Array], probes: Probes, u: float) -> CheckResult:
     """F(v/4 + w) = F v/4 + F w, for the first two directions."""
     first, second = list(answers)[:2]
     v, w = probes.directions[first], probes.directions[second]
@@ -180,7 +182,7 @@ def _linear(
     )
     size = largest * float(np.linalg.norm(0.25 * np.abs(v) + np.abs(w)))
     error = float(np.linalg.norm(whole - parts))
-    ratio = error / (CONSTANT * u * size * probes.rows.lift) if size else 0.0
+    ratio = error / (u * probes.growth * size) if size else 0.0
     said = f"F(v/4 + w) − F v/4 − F w has length {error:.2g}" if ratio > 1.0 else ""
     return property_result("NPG-FV-005", said, 1, ratio)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.step import fit, names, variants
+from npgcheck.step import fit, locate, names, variants
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.rows import Sum
 from npgcheck.step.verdict import Verdict
@@ -20,6 +20,8 @@ Array = np.ndarray
 
 #: A small ε beside a standard deviation scales advantages by less than this, relative to 1.
 LARGEST_EPSILON = 1e-4
+#: What a fitted coefficient of many digits costs, in choices.
+UNWRITTEN = 1
 #: Estimated factors are recognised this closely, or as closely as the budgets allow.
 RECOGNISED = 1e-6
 
@@ -59,7 +61,7 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     verdict.where = f"products with {', '.join(probes.directions)}"
     if best is None:
         verdict.status = "fail"
-        verdict.reason = "no known choice explains it" + _facts(probes, y, exact, budgets)
+        verdict.reason = "no known choice explains it" + _facts(probes, gradient, y, exact, budgets)
         return verdict
     verdict.ratio, verdict.digits = best.fitted.ratio, best.fitted.digits
     verdict.numbers["sign"] = -1.0 if best.fitted.factor < 0 else 1.0
@@ -110,6 +112,9 @@ def _fit(
             continue
         said = [*diagnoses, *more]
         price = names.cost(d.choice for d in said)
+        if shift and not fit.is_round(shift):
+            # a coefficient that nobody writes is no explanation where another needs none
+            price = (price[0] + UNWRITTEN, price[1])
         if found is None or price < found.cost:
             found = _Found(price, said, fitted, exact)
     return found
@@ -144,11 +149,16 @@ def _factors(
     ]
 
 
-def _facts(probes: Probes, y: Array, exact: Array, budgets: Array) -> str:
+def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Array) -> str:
     """What is true of a gradient that no choice explains."""
     factor, _ = fit.estimate(y, exact, budgets, None, free_factor=True)
     if fit.compare(y, exact, budgets + 1e-6 * abs(factor) * np.abs(exact), factor).holds:
         if abs(factor) < 1e-9:
             return "; it is zero"
         return f"; it is the exact gradient times {fit.as_people_write(factor)}"
+    plain = next(iter(variants.gradients(probes.rows)))
+    for c in (1.0, -1.0):
+        said = locate.describe(probes, gradient, plain.cotangent, plain.size, c)
+        if said:
+            return f"; {said}" + (" (as the gradient of the loss)" if c < 0 else "")
     return ""

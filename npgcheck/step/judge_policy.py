@@ -17,9 +17,7 @@ from npgcheck.tolerance import CONSTANT, unit_roundoff
 Array = np.ndarray
 
 
-def judge_log_prob(
-    probes: Probes, answer: Array, dtype: str, declared: dict[str, Any]
-) -> Verdict:
+def judge_log_prob(probes: Probes, answer: Array, dtype: str, declared: dict[str, Any]) -> Verdict:
     """The verdict on log π(a_i|s_i) (N,)."""
     rows = probes.rows
     verdict = Verdict("log_prob", compared=len(answer))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -149,12 +150,12 @@ class _Iteration:
     """Conjugate gradient from zero (Hestenes & Stiefel 1952), kept where it stands."""
 
     def __init__(self, system: Krylov, damping: float, epsilon: float, wobble: bool) -> None:
-        self.kind = np.float32 if system.unit > 1e-12 else np.float64
+        self.kind: Any = np.float32 if system.unit > 1e-12 else np.float64
         self.product, self.unit = system.product, system.unit
         self.damping, self.epsilon = damping, epsilon
         self.random = np.random.default_rng(0) if wobble else None
-        self.r = system.right.astype(self.kind)
-        self.p = self.r.copy()
+        self.r: Array = system.right.astype(self.kind)
+        self.p: Array = self.r.copy()
         self.rr = float(self.r @ self.r)
         self.made = [np.zeros(len(system.right))]
         self.ended = False

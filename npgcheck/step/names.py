@@ -20,7 +20,12 @@ _VALUES = {
     "gradient-of-the-loss": "loss",
 }
 #: Name → the field that declares it, where it is not that of its stage.
-_FIELDS = {"entropy-bonus": "entropy", "gradient-of-the-loss": "gradient_of"}
+_FIELDS = {
+    "entropy-bonus": "entropy",
+    "gradient-of-the-loss": "gradient_of",
+    "empirical-fisher": "fisher",
+    "reverse-kl": "kl_direction",
+}
 
 
 @cache

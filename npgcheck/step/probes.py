@@ -47,6 +47,11 @@ class Probes:
         """All directions."""
         return list(self.directions.values())
 
+    @property
+    def growth(self) -> float:
+        """C lift + √N: rounding of a sum over the rows, in units of u Σ|terms|."""
+        return CONSTANT * self.rows.lift + float(np.sqrt(len(self.rows.weights)))
+
     def norms(self) -> Array:
         """(P,): their lengths."""
         return np.array([float(np.linalg.norm(v)) for v in self.vectors])
@@ -72,16 +77,17 @@ class Probes:
         return largest
 
     def budgets(self, sums: list[Sum], answer_norm: float, dtype: str = "float64") -> Array:
-        """(P,): |vⱼᵀ(yours − exact)| ≤ C u (lift Σ|terms| + ‖v‖ ‖answer‖) + the reference's error.
+        """(P,): u [(C lift + √N) Σ|terms| + C ‖v‖ ‖answer‖], and the error of the reference.
 
-        The first term is the rounding of the sum over the rows, the second that of the entries of
-        the answer, each in the dtype that the subject computes in.
+        The first term is the rounding of the terms and of their sum over N rows, in whatever order
+        (√N u: Higham & Mary 2019, A new approach to probabilistic rounding error analysis); the
+        second that of the entries of the answer; each in the dtype that the subject computes in.
         """
         u = max(self.unit, unit_roundoff(dtype))
         size = np.array([s.size for s in sums])
         error = np.array([s.error for s in sums])
-        rounding = self.rows.lift * size + self.norms() * answer_norm
-        return CONSTANT * u * rounding + TRUST * error
+        rounding = self.growth * size + CONSTANT * self.norms() * answer_norm
+        return u * rounding + TRUST * error
 
 
 def values(sums: list[Sum]) -> Array:

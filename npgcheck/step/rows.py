@@ -133,5 +133,6 @@ class Rows:
         new = self.law.log_prob(self.outputs_at(theta), self.actions)
         with np.errstate(over="ignore"):
             return float(
-                self.weights @ (self.advantages * np.expm1(new - self.law.log_prob(self.z, self.actions)))
+                self.weights
+                @ (self.advantages * np.expm1(new - self.law.log_prob(self.z, self.actions)))
             )

@@ -18,6 +18,12 @@ from npgcheck.step.rows import Curvature, Rows
 Array = np.ndarray
 #: Every k-th row that a product may be taken over; baselines takes k = 5.
 STRIDES = (2, 4, 5, 8, 10)
+#: Estimators of KL from r = log π′(a)/π(a): Schulman (2020), Approximating KL divergence.
+_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
+    "kl-from-sampled-log-ratios": lambda r: -r,
+    "kl-from-squared-log-ratios": lambda r: 0.5 * r**2,
+    "kl-from-exponential-log-ratios": lambda r: np.expm1(r) - r,
+}
 #: The usual bound to which environments clip actions.
 CLIP = 1.0
 
@@ -81,9 +87,7 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
     uncentred = _uncentred(rows)
     mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else _logistic(z)
     yield Fisher(("score-missing-minus-pi",), "", _diagonal(mean), weights)
-    yield Fisher(
-        ("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights
-    )
+    yield Fisher(("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights)
     yield Fisher(("softmax-jacobian-skipped",), "", _diagonal(np.ones_like(z)), weights)
 
 
@@ -96,15 +100,24 @@ def _gaussian_fishers(law: Gaussian, z: Array, weights: Array) -> Iterator[Fishe
     def made(name: str, note: str, mean: Array, spread: Array) -> Fisher:
         return Fisher((name,), note, _diagonal(np.concatenate([mean, spread], axis=1)), weights)
 
-    yield made("log-std-omitted", "the block of log σ is missing", right_mean, zero)
+    yield made("log-std-omitted-from-F", "", right_mean, zero)
     yield made("std-variance-confusion", "1/σ in place of 1/σ² for the mean", std**-1, right_std)
     yield made("std-variance-confusion", "1/σ⁴ in place of 1/σ² for the mean", std**-4, right_std)
     yield made("unit-variance-fisher", "σ = 1 in the block of the mean", one, right_std)
     yield made("unit-variance-fisher", "σ = 1 for the mean, no block of log σ", one, zero)
-    yield made("sigma-coordinate", "½ for log σ: the entry of log σ²", right_mean, 0.5 * one)
-    yield made("sigma-coordinate", "2/σ² for log σ: the entry of σ", right_mean, 2.0 * std**-2)
-    yield made("sigma-coordinate", "1/(2σ⁴) for log σ: the entry of σ²", right_mean, 0.5 * std**-4)
-    yield made("sigma-coordinate", "1 for log σ", right_mean, one)
+    yield made(
+        "F-in-another-sigma-coordinate", "½ for log σ: the entry of log σ²", right_mean, 0.5 * one
+    )
+    yield made(
+        "F-in-another-sigma-coordinate", "2/σ² for log σ: the entry of σ", right_mean, 2.0 * std**-2
+    )
+    yield made(
+        "F-in-another-sigma-coordinate",
+        "1/(2σ⁴) for log σ: the entry of σ²",
+        right_mean,
+        0.5 * std**-4,
+    )
+    yield made("log-std-block-one", "", right_mean, one)
 
 
 def gradients(rows: Rows) -> Iterator[Gradient]:
@@ -158,7 +171,7 @@ def _scores(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Array, Array]]:
     size = rows.score_size * rows.lift
     yield (), "", rows.score, size
     chance = np.exp(np.minimum(law.log_prob(z, actions), 700.0))[:, None]
-    yield ("probability-for-log-probability",), "", chance * rows.score, chance * size
+    yield ("gradient-of-pi-not-log-pi",), "", chance * rows.score, chance * size
     if not isinstance(law, Gaussian):
         yield ("score-missing-minus-pi",), "", _uncentred(rows), size
         return
@@ -176,9 +189,16 @@ def _scores(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Array, Array]]:
     yield made("sampled-action-not-detached", "the mean gets no gradient", zero, of_std)
     yield made("sampled-action-not-detached", "the action moves with μ and σ", zero, zero - 1.0)
     yield made("std-variance-confusion", "(a−μ)/σ in place of (a−μ)/σ²", standard, of_std)
-    yield made("sigma-coordinate", "the derivative in σ, not in log σ", of_mean, of_std / std)
-    yield made("sigma-coordinate", "the derivative in log σ², not in log σ", of_mean, 0.5 * of_std)
-    yield made("log-normaliser-missing", "z² for z² − 1: −log σ is missing", of_mean, standard**2)
+    yield made(
+        "score-in-another-sigma-coordinate",
+        "the derivative in σ, not in log σ",
+        of_mean,
+        of_std / std,
+    )
+    yield made(
+        "score-in-another-sigma-coordinate", "the derivative in log σ²", of_mean, 0.5 * of_std
+    )
+    yield made("log-std-score-missing-minus-one", "", of_mean, standard**2)
     if isinstance(law, TanhGaussian):
         return
     clipped = np.clip(actions, -CLIP, CLIP)
@@ -212,12 +232,12 @@ def log_probs(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Array]]:
     standard = (actions - law.split(z)[0]) * np.exp(-log_std)
     constant = np.log(2.0 * np.pi)
     yield (
-        ("log-normaliser-missing",),
+        ("density-constant-missing",),
         "−½ log 2π of each dimension is missing",
         (parts + 0.5 * constant).sum(axis=1),
     )
     yield (
-        ("log-normaliser-missing",),
+        ("density-constant-missing",),
         "−log σ of each dimension is missing",
         (parts + log_std).sum(axis=1),
     )
@@ -245,7 +265,7 @@ def divergences(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Callable[[Ar
     yield (), "", lambda new: float(w @ law.kl(z, new))
     yield ("reverse-kl",), "", lambda new: float(w @ law.kl(new, z))
     yield (
-        ("symmetric-kl",),
+        ("jeffreys-kl",),
         "the mean of both directions",
         lambda new: 0.5 * float(w @ (law.kl(z, new) + law.kl(new, z))),
     )
@@ -255,16 +275,12 @@ def divergences(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Callable[[Ar
             "",
             lambda new: float(w @ law.kl(z, new)) / law.dimensions,
         )
-    for name, function in (
-        ("k1", lambda r: -r),
-        ("k2", lambda r: 0.5 * r**2),
-        ("k3", lambda r: np.expm1(r) - r),
-    ):
-        yield (
-            ("sampled-kl",),
-            f"the estimator {name} from the batch's own actions",
-            lambda new, f=function: float(w @ f(ratio(new))),
-        )
+    for name, estimator in _ESTIMATORS.items():
+
+        def sampled(new: Array, estimator: Callable[[Array], Array] = estimator) -> float:
+            return float(w @ estimator(ratio(new)))
+
+        yield (name,), "", sampled
     yield (
         ("quadratic-kl",),
         "",
@@ -272,8 +288,8 @@ def divergences(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Callable[[Ar
     )
     if isinstance(law, Gaussian):
         yield (
-            ("log-std-omitted",),
-            "the term of log σ is missing",
+            ("gaussian-kl-of-means-only",),
+            "",
             lambda new: float(w @ _mean_part(law, z, new)),
         )
     yield ("both-sides-live",), "always zero: both policies move together", lambda new: 0.0

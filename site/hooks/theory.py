@@ -71,7 +71,8 @@ def functions(found: Record) -> str:
         for name in c["justifies"]:
             behind.setdefault(name, []).append(f"[{c['title']}]({c['id']}.md)")
     rows = ["| function | formulas from |", "|---|---|"]
-    rows += [f"| [`{name}`][{name}] | {'; '.join(claims)} |" for name, claims in behind.items()]
+    for name, claims in behind.items():
+        rows.append(f"| [`{name.removeprefix('npgcheck.')}`][{name}] | {'; '.join(claims)} |")
     return "\n".join(rows)
 
 
@@ -146,7 +147,7 @@ def _statement(s: Record) -> str:
         f"## {s['title']} {{: #{s['name']} }}\n",
         f'<div class="claim">{claim}{badge(s["status"])}</div>\n',
     ]
-    if len(rows) > 1:
+    if len(s["steps"]) > 1:
         table = f'<table class="chain">{"".join(rows)}</table>'
         parts.append(f'<div class="derivation">{table}</div>\n')
     for wrong in s["mistakes"]:

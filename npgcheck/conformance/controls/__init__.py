@@ -1,9 +1,9 @@
 """Controls at home: planted wrong subjects, right ones and equivalents, for ``npgcheck power``.
 
 Importing this package registers all of them; :func:`controls` lists them. The files are grouped
-by what they plant (``wrong_*``, one stage each), by style (``right_*``), and the mistakes that
-nobody can see (``equivalents``). Files with a leading underscore are plain, right pipelines of
-which some controls override one method.
+by what they plant (``wrong_*``, one stage each), by style (``plant_*`` and ``right_*``), and the
+mistakes that nobody can see (``equivalents``). Files with a leading underscore are plain, right
+pipelines of which some controls override one method.
 """
 
 from __future__ import annotations
@@ -12,6 +12,16 @@ from npgcheck.errors import UsageError, nearest
 
 from . import (  # noqa: F401  (importing a file registers its controls)
     equivalents,
+    plant_agent,
+    plant_agent_steps,
+    plant_cg,
+    plant_functional,
+    plant_gae,
+    plant_gaussian,
+    plant_loops,
+    plant_loops_rules,
+    plant_loops_steps,
+    plant_unlisted,
     right_autodiff,
     right_exact,
     right_gaussian,
@@ -19,6 +29,7 @@ from . import (  # noqa: F401  (importing a file registers its controls)
     right_rows,
     right_steps,
     right_styles,
+    right_suspicious,
     wrong_cg,
     wrong_complete,
     wrong_fisher,

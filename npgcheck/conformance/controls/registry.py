@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from .labels import Label, label
+
 Role = Literal["wrong", "right", "equivalent"]
 Kind = Literal["bug", "convention", "approximation", "free"]
 Outcome = Literal["fail", "deviates", "either"]
@@ -53,6 +55,8 @@ class Control:
         needs: The optional package that it imports, or ``""``.
         source: Where the mistake was seen, in BUGS notation or as a public reference.
         reason: For an equivalent: why no answer can show it.
+        label: The names that the diagnosis may and must give it.
+        style: How it is written, for those outside the shared pipelines (``"torch"`` …).
         build: Makes a fresh subject.
         description: One line, the first of the class's docstring.
     """
@@ -72,6 +76,8 @@ class Control:
     needs: str
     source: str
     reason: str
+    label: Label
+    style: str
     build: Callable[[], object]
     description: str
 
@@ -112,11 +118,15 @@ def wrong(
     isolate: bool = False,
     needs: str = "",
     source: str = "textbook",
+    tells: str = "",
+    also: str = "",
+    style: str = "",
 ) -> Callable[[type], type]:
     """Registers the decorated class as a planted mistake.
 
     ``refutes`` and ``spares`` are names of quantities separated by spaces. The outcome defaults
-    to what the kind owes: a bug fails, a convention or an approximation deviates.
+    to what the kind owes: a bug fails, a convention or an approximation deviates. ``tells`` and
+    ``also`` are its label as :func:`~.labels.label` reads it; without ``tells`` no name is right.
     """
     owed: Outcome = outcome or ("fail" if kind == "bug" else "deviates")
 
@@ -138,6 +148,8 @@ def wrong(
                 needs=needs,
                 source=source,
                 reason="",
+                label=label(tells, also),
+                style=style,
                 build=subject,
                 description=_first_line(subject),
             )
@@ -148,7 +160,14 @@ def wrong(
 
 
 def right(
-    name: str, *, asks: str = "", may_deviate: str = "", needs: str = "", problems: int = FEW
+    name: str,
+    *,
+    asks: str = "",
+    may_deviate: str = "",
+    needs: str = "",
+    problems: int = FEW,
+    also: str = "",
+    style: str = "",
 ) -> Callable[[type], type]:
     """Registers the decorated class as a right subject, which must not be accused."""
 
@@ -170,6 +189,8 @@ def right(
                 needs=needs,
                 source="",
                 reason="",
+                label=label("", also),
+                style=style,
                 build=subject,
                 description=_first_line(subject),
             )
@@ -180,7 +201,14 @@ def right(
 
 
 def equivalent(
-    name: str, *, stage: str, reason: str, asks: str = "", may_deviate: str = "", needs: str = ""
+    name: str,
+    *,
+    stage: str,
+    reason: str,
+    asks: str = "",
+    may_deviate: str = "",
+    needs: str = "",
+    also: str = "",
 ) -> Callable[[type], type]:
     """Registers the decorated class as a mistake that no answer can show, with the reason."""
 
@@ -202,6 +230,8 @@ def equivalent(
                 needs=needs,
                 source="",
                 reason=reason,
+                label=label("", also),
+                style="",
                 build=subject,
                 description=_first_line(subject),
             )

@@ -14,7 +14,9 @@ CG = "conjugate_gradient"
 Product = Callable[[Array], Array]
 
 
-@wrong("cg-is-steepest-descent", stage=STAGE, refutes=CG, whole=True)
+@wrong(
+    "cg-is-steepest-descent", tells="cg-is-steepest-descent", stage=STAGE, refutes=CG, whole=True
+)
 class SteepestDescent:
     """β is missing: every direction is the residual."""
 
@@ -31,7 +33,13 @@ class SteepestDescent:
         return x
 
 
-@wrong("cg-residual-minus-direction", stage=STAGE, refutes=CG, whole=True)
+@wrong(
+    "cg-residual-minus-direction",
+    tells="cg-residual-minus-direction|cg-residual-forgets-the-matrix",
+    stage=STAGE,
+    refutes=CG,
+    whole=True,
+)
 class ResidualMinusDirection:
     """r ← r − αp where r − αAp belongs."""
 
@@ -51,7 +59,7 @@ class ResidualMinusDirection:
         return x
 
 
-@wrong("cg-beta-inverted", stage=STAGE, refutes=CG, whole=True)
+@wrong("cg-beta-inverted", tells="cg-beta-inverted", stage=STAGE, refutes=CG, whole=True)
 class BetaInverted:
     """β = old/new."""
 
@@ -69,6 +77,7 @@ class BetaInverted:
 
 @wrong(
     "cg-epsilon-in-both-quotients",
+    tells="CG-denominator-eps",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -94,7 +103,13 @@ class EpsilonInBothQuotients:
 
 
 @wrong(
-    "cg-absolute-stop", stage=STAGE, kind="approximation", outcome="either", refutes=CG, whole=True
+    "cg-absolute-stop",
+    tells="absolute-tolerance|cg-stopped-at-a-tolerance",
+    stage=STAGE,
+    kind="approximation",
+    outcome="either",
+    refutes=CG,
+    whole=True,
 )
 class AbsoluteStop:
     """Stops once rᵀr < 1e-2, before the iterations that were asked for."""
@@ -115,7 +130,14 @@ class AbsoluteStop:
         return x
 
 
-@wrong("cg-one-iteration-short", stage=STAGE, refutes=CG, outcome="either", whole=True)
+@wrong(
+    "cg-one-iteration-short",
+    tells="cg-one-iteration-short",
+    stage=STAGE,
+    refutes=CG,
+    outcome="either",
+    whole=True,
+)
 class OneIterationShort:
     """range(1, iterations): one iteration fewer than asked."""
 
@@ -133,7 +155,9 @@ class OneIterationShort:
         return x
 
 
-@wrong("cg-returns-the-residual", stage=STAGE, refutes=CG, whole=True)
+@wrong(
+    "cg-returns-the-residual", tells="cg-returns-the-residual", stage=STAGE, refutes=CG, whole=True
+)
 class ReturnsResidual:
     """The last line returns r."""
 
@@ -188,7 +212,7 @@ class BreaksBeforeUpdate:
         return x
 
 
-@wrong("cg-stale-curvature", stage=STAGE, refutes=CG, whole=True)
+@wrong("cg-stale-curvature", tells="cg-stale-curvature", stage=STAGE, refutes=CG, whole=True)
 class StaleCurvature:
     """A p is computed once, before the loop."""
 
@@ -226,7 +250,14 @@ class EatsRightHandSide:
         return x
 
 
-@wrong("cg-zero-over-zero", stage=STAGE, outcome="either", refutes=CG, whole=True)
+@wrong(
+    "cg-zero-over-zero",
+    tells="limited-range",
+    stage=STAGE,
+    outcome="either",
+    refutes=CG,
+    whole=True,
+)
 class ZeroOverZero:
     """No stopping test at all: b = 0 divides zero by zero."""
 

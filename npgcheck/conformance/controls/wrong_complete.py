@@ -23,7 +23,13 @@ def _tabular(m: Any, theta: Array) -> tuple[Array, Array]:
     return pi, m.rewards + m.discount * m.transitions @ V - V[:, None]
 
 
-@wrong("trpo-negates-once-too-often", stage="glue", refutes="trust_region_proposal", whole=True)
+@wrong(
+    "trpo-negates-once-too-often",
+    tells="ascent-descent-sign|step-downhill",
+    stage="glue",
+    refutes="trust_region_proposal",
+    whole=True,
+)
 class NegatesOnce:
     """A whole TRPO on a batch: minimises −L, solves for −g, and then adds the step as it is."""
 
@@ -135,6 +141,7 @@ class GreedyImprovement:
 
 @wrong(
     "rollout-of-forty-steps",
+    tells="value-sweeps-cut-off|horizon-cut-off",
     stage="return and advantage",
     kind="approximation",
     outcome="either",
@@ -160,6 +167,7 @@ class FortySteps:
 
 @wrong(
     "difference-quotient-score",
+    tells="finite-difference-eps",
     stage="score and objective",
     kind="approximation",
     outcome="either",
@@ -207,6 +215,7 @@ class DeterministicGradient:
 @wrong(
     "sigma-gradient-without-chain-rule",
     stage="parametrisation",
+    kind="convention",
     refutes="policy_gradient",
     whole=True,
 )

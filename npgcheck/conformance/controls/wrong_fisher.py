@@ -17,6 +17,7 @@ PRODUCTS = "fisher fisher_vector_product"
 
 @wrong(
     "empirical-fisher",
+    tells="empirical-fisher",
     stage=ESTIMATOR,
     kind="approximation",
     refutes="fisher",
@@ -35,7 +36,13 @@ class EmpiricalFisher(BatchSoftmax):
         return np.asarray(phi.T @ (phi @ vector) / len(phi))
 
 
-@wrong("loss-gradient-outer-product", stage=DEFINITION, refutes="fisher", whole=True)
+@wrong(
+    "loss-gradient-outer-product",
+    tells="loss-gradient-outer-product",
+    stage=DEFINITION,
+    refutes="fisher",
+    whole=True,
+)
 class LossGradientOuterProduct:
     """F from per-row gradients of the loss: E[A² φφᵀ]."""
 
@@ -57,7 +64,13 @@ class LossGradientOuterProduct:
         return np.asarray(G.T @ G / len(G))
 
 
-@wrong("advantage-squared-in-F", stage=DEFINITION, refutes=PRODUCTS, spares="policy_gradient")
+@wrong(
+    "advantage-squared-in-F",
+    tells="loss-gradient-outer-product",
+    stage=DEFINITION,
+    refutes=PRODUCTS,
+    spares="policy_gradient",
+)
 class AdvantageSquared(ExactSoftmax):
     """The exact version of the same: Σ dπ A² φφᵀ."""
 
@@ -67,6 +80,7 @@ class AdvantageSquared(ExactSoftmax):
 
 @wrong(
     "batch-size-scales-F",
+    tells="batch-size-scale",
     stage=ESTIMATOR,
     refutes=PRODUCTS,
     spares="policy_gradient kl",
@@ -81,6 +95,7 @@ class BatchSizeScale(BatchSoftmax):
 
 @wrong(
     "output-dimension-scale",
+    tells="output-dim-scale",
     stage=DEFINITION,
     refutes=PRODUCTS,
     whole=True,
@@ -107,6 +122,7 @@ class OutputDimensionScale:
 
 @wrong(
     "diagonal-fisher",
+    tells="diagonal-fisher",
     stage=DEFINITION,
     kind="approximation",
     outcome="either",
@@ -125,6 +141,7 @@ class DiagonalFisher(ExactSoftmax):
 
 @wrong(
     "kronecker-factored-fisher",
+    tells="kronecker-fisher",
     stage=DEFINITION,
     kind="approximation",
     outcome="either",
@@ -150,6 +167,7 @@ class KroneckerFactored:
 
 @wrong(
     "centred-by-the-gradient",
+    tells="centred-fisher",
     stage=DEFINITION,
     kind="convention",
     outcome="either",
@@ -163,7 +181,13 @@ class CentredByGradient(BatchSoftmax):
         return np.atleast_2d(np.cov(self.row_scores(problem), rowvar=False))
 
 
-@wrong("probabilities-squared", stage=DEFINITION, refutes="fisher", whole=True)
+@wrong(
+    "probabilities-squared",
+    tells="action-weights-squared",
+    stage=DEFINITION,
+    refutes="fisher",
+    whole=True,
+)
 class ProbabilitiesSquared:
     """π enters F twice: Σ d π² φφᵀ."""
 
@@ -184,6 +208,7 @@ class ProbabilitiesSquared:
 
 @wrong(
     "damping-inside-fisher",
+    tells="damped-fisher|damping",
     stage=DEFINITION,
     kind="convention",
     refutes="fisher",
@@ -227,6 +252,7 @@ class HessianOfObjective:
 
 @wrong(
     "coarse-finite-difference-product",
+    tells="finite-difference-eps",
     stage=ESTIMATOR,
     kind="approximation",
     outcome="either",
@@ -248,6 +274,7 @@ class CoarseFiniteDifference(ExactSoftmax):
 
 @wrong(
     "both-sides-live",
+    tells="both-sides-live",
     stage="KL",
     refutes="fisher_vector_product",
     whole=True,
@@ -293,7 +320,11 @@ class StaleCache:
 
 
 @wrong(
-    "product-forgets-the-length", stage=ESTIMATOR, refutes="fisher_vector_product", spares="fisher"
+    "product-forgets-the-length",
+    tells="product-forgets-the-length",
+    stage=ESTIMATOR,
+    refutes="fisher_vector_product",
+    spares="fisher",
 )
 class ForgetsLength(ExactSoftmax):
     """The direction is normalised for a stable difference and never scaled back."""
@@ -304,6 +335,7 @@ class ForgetsLength(ExactSoftmax):
 
 @wrong(
     "joint-actor-critic-fisher",
+    tells="joint-actor-critic-fisher",
     stage=DEFINITION,
     kind="approximation",
     outcome="either",
@@ -332,6 +364,7 @@ class JointActorCritic:
 
 @wrong(
     "fisher-halved",
+    tells="fisher-factor-two",
     stage=DEFINITION,
     refutes=PRODUCTS,
     outcome="either",
@@ -347,7 +380,13 @@ class FisherHalved(ExactSoftmax):
         return 0.5 * super().fisher_vector_product(problem, vector)
 
 
-@wrong("upper-triangle-only", stage=DEFINITION, refutes="fisher", spares="policy_gradient")
+@wrong(
+    "upper-triangle-only",
+    tells="upper-triangle-only",
+    stage=DEFINITION,
+    refutes="fisher",
+    spares="policy_gradient",
+)
 class UpperTriangle(ExactSoftmax):
     """The lower triangle is never mirrored."""
 

@@ -11,7 +11,14 @@ STAGE = "return and advantage"
 ESTIMATE = "advantage_estimate"
 
 
-@wrong("gae-leaks-across-episodes", stage=STAGE, refutes=ESTIMATE, whole=True, source="skrl#224")
+@wrong(
+    "gae-leaks-across-episodes",
+    tells="gae-leaks-across-episodes|gae-leaks-at-time-outs",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+    source="skrl#224",
+)
 class Leaks:
     """The recursion runs on through the end of an episode that a time limit cut."""
 
@@ -33,7 +40,14 @@ class Leaks:
         return adv
 
 
-@wrong("timeout-as-terminal", stage=STAGE, refutes=ESTIMATE, whole=True, source="skrl#449")
+@wrong(
+    "timeout-as-terminal",
+    tells="timeout-as-terminal",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+    source="skrl#449",
+)
 class TimeoutAsTerminal:
     """A truncated step is treated like a terminal one: δ misses γV(s_{T+1})."""
 
@@ -58,6 +72,7 @@ class TimeoutAsTerminal:
 
 @wrong(
     "bootstrap-from-reset-state",
+    tells="bootstrap-from-reset-state",
     stage=STAGE,
     refutes=ESTIMATE,
     whole=True,
@@ -85,7 +100,7 @@ class BootstrapFromReset:
         return A[:-1]
 
 
-@wrong("gae-without-lambda", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong("gae-without-lambda", tells="gae-lambda-ignored", stage=STAGE, refutes=ESTIMATE, whole=True)
 class WithoutLambda:
     """The decay is γ alone: discounted returns minus V, whatever λ says."""
 
@@ -112,7 +127,13 @@ class WithoutLambda:
         return out
 
 
-@wrong("gae-without-gamma-in-decay", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "gae-without-gamma-in-decay",
+    tells="gae-trace-without-gamma",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class WithoutGamma:
     """The decay is λ alone."""
 
@@ -139,7 +160,13 @@ class WithoutGamma:
         return A
 
 
-@wrong("terminal-value-bootstrapped", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "terminal-value-bootstrapped",
+    tells="bootstrap-after-termination",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class TerminalBootstrapped:
     """γV(s′) is added at terminal steps too."""
 
@@ -160,7 +187,13 @@ class TerminalBootstrapped:
         return delta
 
 
-@wrong("last-step-left-at-zero", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "last-step-left-at-zero",
+    tells="last-step-left-at-zero",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class LastStepZero:
     """The backward loop starts one step early, so the last advantage stays zero."""
 
@@ -189,6 +222,7 @@ class LastStepZero:
 
 @wrong(
     "done-flag-one-step-late",
+    tells="done-flag-one-step-late|done-flag-one-step-early",
     stage=STAGE,
     refutes=ESTIMATE,
     whole=True,
@@ -218,7 +252,13 @@ class DoneFlagLate:
         return A
 
 
-@wrong("returns-for-advantages", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "returns-for-advantages",
+    tells="gae-returns-added|gae-baseline-missing",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class ReturnsForAdvantages:
     """Returns the λ-returns: V has been added back."""
 
@@ -242,7 +282,15 @@ class ReturnsForAdvantages:
         return result
 
 
-@wrong("advantages-normalised-inside", stage=STAGE, refutes=ESTIMATE, whole=True, outcome="either")
+@wrong(
+    "advantages-normalised-inside",
+    also="limited-accuracy",
+    tells="normalised-advantages",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+    outcome="either",
+)
 class NormalisedInside:
     """Right estimates, then centred and scaled before they are returned."""
 
@@ -266,7 +314,13 @@ class NormalisedInside:
         return (A - A.mean()) / (A.std() + 1e-8)
 
 
-@wrong("rollout-end-as-terminal", stage=STAGE, refutes=ESTIMATE, whole=True)
+@wrong(
+    "rollout-end-as-terminal",
+    tells="rollout-end-as-terminal",
+    stage=STAGE,
+    refutes=ESTIMATE,
+    whole=True,
+)
 class RolloutEndAsTerminal:
     """The last row of a rollout never bootstraps, whether its episode goes on or not."""
 

@@ -18,6 +18,7 @@ PARAMETERS = "parametrisation"
 
 @wrong(
     "sampled-action-not-detached",
+    tells="sampled-action-not-detached",
     stage=SCORE,
     refutes="policy_gradient",
     spares="fisher_vector_product kl",
@@ -34,6 +35,7 @@ class ActionNotDetached(GaussianBatch):
 
 @wrong(
     "log-prob-mean-over-dimensions",
+    tells="logprob-not-summed-over-dims",
     stage=SCORE,
     refutes="log_prob score",
     whole=True,
@@ -60,6 +62,7 @@ class MeanOverDimensions:
 
 @wrong(
     "sigma-for-variance",
+    tells="std-variance-confusion",
     stage=SCORE,
     refutes="log_prob score fisher",
     whole=True,
@@ -101,7 +104,12 @@ class SigmaForVariance:
 
 
 @wrong(
-    "exponentiated-twice", stage=SCORE, refutes="log_prob score", whole=True, source="hill-a#1058"
+    "exponentiated-twice",
+    tells="std-variance-confusion",
+    stage=SCORE,
+    refutes="log_prob score",
+    whole=True,
+    source="hill-a#1058",
 )
 class ExponentiatedTwice:
     """σ = exp(exp(log σ)): the module already returned σ."""
@@ -129,6 +137,7 @@ class ExponentiatedTwice:
 
 @wrong(
     "clipped-action-in-log-prob",
+    tells="clipped-action-in-logprob",
     stage=SCORE,
     refutes="policy_gradient",
     spares="fisher_vector_product",
@@ -145,7 +154,13 @@ class ClippedAction(GaussianBatch):
         return np.concatenate([rows.T.ravel(), (b.advantages[:, None] * (z**2 - 1)).mean(axis=0)])
 
 
-@wrong("constant-of-the-density-missing", stage=SCORE, refutes="log_prob", spares="score fisher")
+@wrong(
+    "constant-of-the-density-missing",
+    tells="density-constant-missing",
+    stage=SCORE,
+    refutes="log_prob",
+    spares="score fisher",
+)
 class ConstantMissing(ExactGaussian):
     """The −½ log 2π per dimension is dropped: only log_prob itself can show it."""
 
@@ -154,7 +169,13 @@ class ConstantMissing(ExactGaussian):
         return super().log_prob(problem, state, action) + float(constant)
 
 
-@wrong("minus-one-missing-for-log-std", stage=SCORE, refutes="score", spares="log_prob fisher")
+@wrong(
+    "minus-one-missing-for-log-std",
+    tells="log-std-score-missing-minus-one",
+    stage=SCORE,
+    refutes="score",
+    spares="log_prob fisher",
+)
 class MinusOneMissing(ExactGaussian):
     """∂/∂log σ = z², without the −1 of the normaliser: E[φ] ≠ 0."""
 
@@ -166,6 +187,7 @@ class MinusOneMissing(ExactGaussian):
 
 @wrong(
     "log-std-omitted-from-F",
+    tells="log-std-omitted-from-F",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -180,6 +202,7 @@ class LogStdOmitted(ExactGaussian):
 
 @wrong(
     "log-std-block-one",
+    tells="log-std-block-one",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -193,6 +216,7 @@ class LogStdBlockOne(ExactGaussian):
 
 @wrong(
     "fisher-in-sigma-coordinates",
+    tells="F-in-another-sigma-coordinate|sigma-coordinate",
     stage=PARAMETERS,
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
@@ -206,7 +230,9 @@ class SigmaCoordinates(ExactGaussian):
 
 @wrong(
     "unit-variance-fisher",
+    tells="unit-variance-fisher",
     stage=FISHER,
+    kind="convention",
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
     source="nngeometry's regression",
@@ -219,7 +245,12 @@ class UnitVariance(ExactGaussian):
 
 
 @wrong(
-    "log-std-clamped", stage=PARAMETERS, refutes="log_prob score", spares="value", outcome="either"
+    "log-std-clamped",
+    tells="log-std-clamped",
+    stage=PARAMETERS,
+    refutes="log_prob score",
+    spares="value",
+    outcome="either",
 )
 class LogStdClamped(ExactGaussian):
     """log σ clamped to at least −0.4 when it is read, as in many code bases at −20."""
@@ -238,7 +269,12 @@ class LogStdClamped(ExactGaussian):
         return np.linalg.solve(system, r)
 
 
-@wrong("log-std-read-first", stage=PARAMETERS, refutes="log_prob score policy_gradient")
+@wrong(
+    "log-std-read-first",
+    tells="log-std-first|log-std-read-first",
+    stage=PARAMETERS,
+    refutes="log_prob score policy_gradient",
+)
 class LogStdFirst(ExactGaussian):
     """θ is read as [log σ, W]."""
 
@@ -247,7 +283,13 @@ class LogStdFirst(ExactGaussian):
         return np.reshape(theta[m:], (k, m)), np.asarray(theta[:m])
 
 
-@wrong("weights-reshaped-the-other-way", stage=PARAMETERS, refutes="log_prob score", whole=True)
+@wrong(
+    "weights-reshaped-the-other-way",
+    tells="mean-weights-transposed",
+    stage=PARAMETERS,
+    refutes="log_prob score",
+    whole=True,
+)
 class WeightsTransposed:
     """W is read as (m, k) and transposed."""
 
@@ -271,7 +313,11 @@ class WeightsTransposed:
 
 
 @wrong(
-    "outer-product-of-the-mean-feature", stage=FISHER, refutes="fisher", spares="policy_gradient kl"
+    "outer-product-of-the-mean-feature",
+    tells="outer-product-of-the-mean-feature",
+    stage=FISHER,
+    refutes="fisher",
+    spares="policy_gradient kl",
 )
 class MeanFeature(ExactGaussian):
     """E[x]E[x]ᵀ where E[xxᵀ] belongs."""
@@ -286,6 +332,7 @@ class MeanFeature(ExactGaussian):
 
 @wrong(
     "gaussian-empirical-fisher",
+    tells="empirical-fisher",
     stage="estimator",
     kind="approximation",
     refutes="fisher",
@@ -307,7 +354,13 @@ class GaussianEmpiricalFisher:
         return np.mean([np.outer(r, r) for r in rows], axis=0)
 
 
-@wrong("gaussian-kl-without-minus-half", stage="KL", refutes="kl", spares="fisher")
+@wrong(
+    "gaussian-kl-without-minus-half",
+    tells="gaussian-kl-without-minus-half",
+    stage="KL",
+    refutes="kl",
+    spares="fisher",
+)
 class KlWithoutHalf(ExactGaussian):
     """KL(p, p) = m/2: the −½ per dimension is missing."""
 
@@ -315,7 +368,13 @@ class KlWithoutHalf(ExactGaussian):
         return super().kl(problem, theta) + 0.5 * problem.action_size
 
 
-@wrong("gaussian-kl-with-old-variance", stage="KL", refutes="kl", whole=True)
+@wrong(
+    "gaussian-kl-with-old-variance",
+    tells="gaussian-kl-with-old-variance",
+    stage="KL",
+    refutes="kl",
+    whole=True,
+)
 class KlWithOldVariance:
     """The squared shift is divided by the old variance, not the new one."""
 
@@ -343,6 +402,7 @@ class KlWithOldVariance:
 
 @wrong(
     "gaussian-kl-mean-over-dimensions",
+    tells="kl-mean-over-action-dimensions",
     stage="KL",
     refutes="kl",
     spares="fisher",
@@ -357,6 +417,7 @@ class KlMeanOverDimensions(ExactGaussian):
 
 @wrong(
     "gaussian-damping",
+    tells="damping",
     stage="solver and damping",
     kind="convention",
     refutes="natural_gradient",
@@ -372,6 +433,7 @@ class GaussianDamping(ExactGaussian):
 
 @wrong(
     "gaussian-factor-two",
+    tells="factor-two",
     stage="step rule",
     refutes="trust_region_proposal",
     spares="natural_gradient fisher",

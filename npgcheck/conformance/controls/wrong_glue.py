@@ -28,6 +28,7 @@ def _occupancy(problem: Any, pi: Array) -> Array:
 
 @wrong(
     "descent-sign",
+    tells="ascent-descent-sign",
     stage=STAGE,
     refutes="policy_gradient natural_gradient update",
     spares="fisher value",
@@ -39,7 +40,13 @@ class DescentSign(ExactSoftmax):
         return -super().policy_gradient(problem)
 
 
-@wrong("sign-of-x-only", stage=STAGE, refutes="natural_gradient", spares="policy_gradient fisher")
+@wrong(
+    "sign-of-x-only",
+    tells="ascent-descent-sign",
+    stage=STAGE,
+    refutes="natural_gradient",
+    spares="policy_gradient fisher",
+)
 class SignOfX(ExactSoftmax):
     """g points uphill, x downhill."""
 
@@ -47,7 +54,13 @@ class SignOfX(ExactSoftmax):
         return -super().solve(F, g)
 
 
-@wrong("sum-in-g-mean-in-F", stage=STAGE, refutes="policy_gradient", spares="fisher kl")
+@wrong(
+    "sum-in-g-mean-in-F",
+    tells="sum-in-g-mean-in-F",
+    stage=STAGE,
+    refutes="policy_gradient",
+    spares="fisher kl",
+)
 class SumInGradient(BatchSoftmax):
     """g sums over the rows, F averages."""
 
@@ -56,7 +69,11 @@ class SumInGradient(BatchSoftmax):
 
 
 @wrong(
-    "theta-in-column-order", stage="parametrisation", refutes="log_prob score fisher", whole=True
+    "theta-in-column-order",
+    tells="theta-read-action-major",
+    stage="parametrisation",
+    refutes="log_prob score fisher",
+    whole=True,
 )
 class ColumnOrder:
     """θ is read as (A, k) and transposed; answers are written back as (k, A)."""
@@ -85,7 +102,13 @@ class ColumnOrder:
         )
 
 
-@wrong("answers-in-column-order", stage="parametrisation", refutes="policy_gradient", whole=True)
+@wrong(
+    "answers-in-column-order",
+    tells="order-or-transpose",
+    stage="parametrisation",
+    refutes="policy_gradient",
+    whole=True,
+)
 class AnswersInColumnOrder:
     """The policy is right, the gradient is flattened as (A, k)."""
 
@@ -100,6 +123,7 @@ class AnswersInColumnOrder:
 
 @wrong(
     "single-precision-inside",
+    tells="limited-accuracy",
     stage=STAGE,
     kind="approximation",
     refutes="policy_gradient fisher",
@@ -262,6 +286,7 @@ class ErrorsBecomeZeros:
 
 @wrong(
     "not-a-number-where-never-visited",
+    tells="limited-range",
     stage=STAGE,
     outcome="either",
     refutes="natural_gradient",
@@ -283,7 +308,14 @@ class DividesByOccupancy:
             return np.asarray((g / (d[:, None] * pi)).ravel())
 
 
-@wrong("division-by-gamma", stage=STAGE, outcome="either", refutes="q_value", whole=True)
+@wrong(
+    "division-by-gamma",
+    tells="limited-range",
+    stage=STAGE,
+    outcome="either",
+    refutes="q_value",
+    whole=True,
+)
 class DivisionByGamma:
     """Q recovered from V by a division by γ, which a bandit does not survive."""
 
@@ -366,7 +398,13 @@ class KillsProcess:
         os._exit(139)
 
 
-@wrong("theta-left-perturbed", stage=STAGE, refutes="fisher_vector_product", whole=True)
+@wrong(
+    "theta-left-perturbed",
+    also="limited-accuracy",
+    stage=STAGE,
+    refutes="fisher_vector_product",
+    whole=True,
+)
 class ThetaLeftPerturbed:
     """A difference quotient of ∇KL that moves θ in place and forgets to move it back."""
 

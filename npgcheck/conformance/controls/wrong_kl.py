@@ -32,7 +32,7 @@ class _PerState:
         return np.asarray((np.exp(old) * (old - new)).sum(axis=1))
 
 
-@wrong("kl-halved", stage=STAGE, refutes="kl", spares="fisher")
+@wrong("kl-halved", tells="kl-factor-two", stage=STAGE, refutes="kl", spares="fisher")
 class HalvedKL(ExactSoftmax):
     """½ KL, as if the ½ of the quadratic model were part of it."""
 
@@ -40,7 +40,7 @@ class HalvedKL(ExactSoftmax):
         return 0.5 * super().kl(problem, theta)
 
 
-@wrong("kl-mean-over-states", stage=STAGE, refutes="kl", whole=True)
+@wrong("kl-mean-over-states", tells="uniform-state-weights", stage=STAGE, refutes="kl", whole=True)
 class MeanOverStates(_PerState):
     """The plain mean over states, not the occupancy's."""
 
@@ -49,7 +49,14 @@ class MeanOverStates(_PerState):
         return float(inner.mean())
 
 
-@wrong("kl-max-over-states", stage=STAGE, refutes="kl", outcome="either", whole=True)
+@wrong(
+    "kl-max-over-states",
+    tells="kl-max-over-states",
+    stage=STAGE,
+    refutes="kl",
+    outcome="either",
+    whole=True,
+)
 class MaxOverStates(_PerState):
     """The largest KL over states: the bound of the theory, not the constraint of the practice."""
 
@@ -58,7 +65,13 @@ class MaxOverStates(_PerState):
         return float(inner.max())
 
 
-@wrong("kl-under-the-new-occupancy", stage=STAGE, refutes="kl", whole=True)
+@wrong(
+    "kl-under-the-new-occupancy",
+    tells="kl-under-the-new-occupancy",
+    stage=STAGE,
+    refutes="kl",
+    whole=True,
+)
 class NewOccupancy(_PerState):
     """States weighed by the new policy's occupancy."""
 
@@ -68,7 +81,7 @@ class NewOccupancy(_PerState):
         return float(self._occupancy(problem, new) @ inner)
 
 
-@wrong("jeffreys-for-kl", stage=STAGE, refutes="kl", whole=True)
+@wrong("jeffreys-for-kl", tells="jeffreys-kl", stage=STAGE, refutes="kl", whole=True)
 class Jeffreys(_PerState):
     """The mean of both directions."""
 
@@ -78,7 +91,9 @@ class Jeffreys(_PerState):
         return float(self._occupancy(problem, old) @ both)
 
 
-@wrong("total-variation-for-kl", stage=STAGE, refutes="kl", whole=True)
+@wrong(
+    "total-variation-for-kl", tells="total-variation-for-kl", stage=STAGE, refutes="kl", whole=True
+)
 class TotalVariation(_PerState):
     """Twice the squared total variation, which Pinsker puts below the KL."""
 
@@ -88,7 +103,7 @@ class TotalVariation(_PerState):
         return float(self._occupancy(problem, old) @ (2 * tv**2))
 
 
-@wrong("cross-entropy-for-kl", stage=STAGE, refutes="kl", whole=True)
+@wrong("cross-entropy-for-kl", tells="cross-entropy-for-kl", stage=STAGE, refutes="kl", whole=True)
 class CrossEntropy(_PerState):
     """−Σ π_old log π_new: the entropy is missing, so KL(θ, θ) ≠ 0; its gradient is right."""
 
@@ -97,7 +112,7 @@ class CrossEntropy(_PerState):
         return float(-self._occupancy(problem, old) @ (np.exp(old) * new).sum(axis=1))
 
 
-@wrong("kl-identically-zero", stage=STAGE, refutes="kl", whole=True)
+@wrong("kl-identically-zero", tells="both-sides-live", stage=STAGE, refutes="kl", whole=True)
 class IdenticallyZero(_PerState):
     """Both log-probabilities come from the new parameters."""
 
@@ -108,6 +123,7 @@ class IdenticallyZero(_PerState):
 
 @wrong(
     "quadratic-model-for-kl",
+    tells="quadratic-kl",
     stage=STAGE,
     kind="approximation",
     refutes="kl",
@@ -123,6 +139,7 @@ class QuadraticModel(ExactSoftmax):
 
 @wrong(
     "epsilon-inside-kl",
+    tells="epsilon-inside-kl",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -140,6 +157,7 @@ class EpsilonInsideKL(ExactSoftmax):
 
 @wrong(
     "kl-from-sampled-log-ratios",
+    tells="kl-from-sampled-log-ratios",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -156,7 +174,12 @@ class SampledLogRatio(BatchSoftmax):
 
 
 @wrong(
-    "kl-from-squared-log-ratios", stage=STAGE, kind="approximation", outcome="either", refutes="kl"
+    "kl-from-squared-log-ratios",
+    tells="kl-from-squared-log-ratios",
+    stage=STAGE,
+    kind="approximation",
+    outcome="either",
+    refutes="kl",
 )
 class SquaredLogRatio(BatchSoftmax):
     """½ mean (log π_old − log π_new)² over the batch: right to second order in expectation."""
@@ -169,6 +192,7 @@ class SquaredLogRatio(BatchSoftmax):
 
 @wrong(
     "kl-mean-over-actions",
+    tells="kl-mean-over-actions",
     stage=STAGE,
     refutes="kl",
     whole=True,
@@ -190,7 +214,9 @@ class MeanOverActions:
         return (old.exp() * (old - new)).mean()
 
 
-@wrong("kl-absolute-log-ratio", stage=STAGE, refutes="kl", whole=True)
+@wrong(
+    "kl-absolute-log-ratio", tells="kl-absolute-log-ratio", stage=STAGE, refutes="kl", whole=True
+)
 class AbsoluteLogRatio(_PerState):
     """Σ π |log π/π′|: an absolute value too many, made to keep the estimate positive."""
 

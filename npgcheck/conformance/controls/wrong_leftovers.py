@@ -14,7 +14,13 @@ RETURNS = "return and advantage"
 SCORE = "score and objective"
 
 
-@wrong("entropy-bonus-left-in", stage=SCORE, refutes=GRADIENT, spares="fisher value")
+@wrong(
+    "entropy-bonus-left-in",
+    tells="entropy-bonus-left-in",
+    stage=SCORE,
+    refutes=GRADIENT,
+    spares="fisher value",
+)
 class EntropyBonus(ExactSoftmax):
     """g carries the gradient of 0.01 times the policy's entropy."""
 
@@ -25,7 +31,13 @@ class EntropyBonus(ExactSoftmax):
         return super().policy_gradient(problem) + 0.01 * bonus
 
 
-@wrong("weight-decay-left-in", stage=SCORE, refutes=GRADIENT, spares="fisher value")
+@wrong(
+    "weight-decay-left-in",
+    tells="weight-decay-left-in",
+    stage=SCORE,
+    refutes=GRADIENT,
+    spares="fisher value",
+)
 class WeightDecay(ExactSoftmax):
     """g − 1e-4 θ: invisible at θ = 0."""
 
@@ -33,7 +45,13 @@ class WeightDecay(ExactSoftmax):
         return super().policy_gradient(problem) - 1e-4 * problem.theta
 
 
-@wrong("gradient-clipped", stage=SCORE, refutes="policy_gradient", spares="fisher value")
+@wrong(
+    "gradient-clipped",
+    tells="gradient-clipped",
+    stage=SCORE,
+    refutes="policy_gradient",
+    spares="fisher value",
+)
 class GradientClipped(ExactSoftmax):
     """The norm of g is clipped to one half."""
 
@@ -42,7 +60,14 @@ class GradientClipped(ExactSoftmax):
         return np.asarray(g * min(1.0, 0.5 / (np.linalg.norm(g) + 1e-300)))
 
 
-@wrong("gradient-doubled", stage=SCORE, refutes=GRADIENT, spares="fisher value", whole=True)
+@wrong(
+    "gradient-doubled",
+    tells="gradient-factor-two",
+    stage=SCORE,
+    refutes=GRADIENT,
+    spares="fisher value",
+    whole=True,
+)
 class GradientDoubled:
     """The loss is summed over two heads: twice the gradient, which γ = ½ would explain."""
 
@@ -76,7 +101,13 @@ class GradientDoubled:
         return np.linalg.lstsq(self.fisher(problem), g, rcond=1e-11)[0]
 
 
-@wrong("positive-advantages-only", stage=RETURNS, refutes=GRADIENT, spares="advantage fisher")
+@wrong(
+    "positive-advantages-only",
+    tells="positive-advantages-only",
+    stage=RETURNS,
+    refutes=GRADIENT,
+    spares="advantage fisher",
+)
 class PositiveAdvantages(ExactSoftmax):
     """max(A, 0) as the critic: learn from successes only."""
 
@@ -84,7 +115,13 @@ class PositiveAdvantages(ExactSoftmax):
         return np.maximum(self.advantage(problem), 0.0)
 
 
-@wrong("gamma-hard-coded", stage=RETURNS, refutes="value q_value objective", whole=True)
+@wrong(
+    "gamma-hard-coded",
+    tells="wrong-discount",
+    stage=RETURNS,
+    refutes="value q_value objective",
+    whole=True,
+)
 class GammaHardCoded:
     """γ = 0.99 from the configuration file, whatever the problem says."""
 
@@ -107,6 +144,7 @@ class GammaHardCoded:
 
 @wrong(
     "gamma-in-single-precision",
+    tells="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -123,6 +161,7 @@ class GammaInSinglePrecision(GammaHardCoded):
 
 @wrong(
     "starts-assumed-uniform",
+    tells="starts-assumed-uniform",
     stage="state weighting",
     refutes="state_distribution objective",
     spares="value",
@@ -152,6 +191,7 @@ class UniformStarts:
 
 @wrong(
     "absorbing-states-dropped",
+    tells="terminal-states-dropped",
     stage="state weighting",
     refutes="state_distribution fisher",
     spares="value",
@@ -188,6 +228,7 @@ class DropoutLeftOn:
 
 @wrong(
     "log-prob-clipped",
+    tells="limited-range",
     stage=SCORE,
     kind="approximation",
     outcome="either",
@@ -201,7 +242,13 @@ class LogProbClipped(ExactSoftmax):
         return float(np.log(max(self.pi(problem)[state, action], 1e-8)))
 
 
-@wrong("last-action-forgotten", stage="glue", refutes="fisher policy_gradient", whole=True)
+@wrong(
+    "last-action-forgotten",
+    tells="last-action-fixed",
+    stage="glue",
+    refutes="fisher policy_gradient",
+    whole=True,
+)
 class LastActionForgotten:
     """for a in range(A − 1), as if the last action had no parameters."""
 
@@ -234,6 +281,7 @@ class LastActionForgotten:
 
 @wrong(
     "exploration-mixed-in",
+    tells="exploration-mixed-in",
     stage=SCORE,
     refutes="log_prob kl policy_gradient",
     spares="value",
@@ -275,6 +323,7 @@ class _Sweeps(ExactSoftmax):
 
 @wrong(
     "evaluation-stopped-at-1e-3",
+    tells="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -287,6 +336,7 @@ class StoppedAtThousandth(_Sweeps):
 
 @wrong(
     "evaluation-stopped-at-1e-7",
+    tells="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -301,6 +351,7 @@ class StoppedAtTenMillionth(_Sweeps):
 
 @wrong(
     "fisher-a-millionth-off",
+    tells="limited-accuracy",
     stage="Fisher definition",
     outcome="either",
     refutes="fisher",

@@ -61,7 +61,12 @@ class BiasFirst(ExactNetwork):
         return np.concatenate(parts)
 
 
-@wrong("weight-matrices-in-torch-order", stage=PARAMETERS, refutes="log_prob score", whole=True)
+@wrong(
+    "weight-matrices-in-torch-order",
+    stage=PARAMETERS,
+    refutes="log_prob score",
+    whole=True,
+)
 class TorchOrder:
     """Every weight is read as (out, in), torch's layout, from parameters laid out (in, out)."""
 
@@ -109,6 +114,7 @@ class ReluForTanh:
 
 @wrong(
     "one-fisher-block-per-layer",
+    tells="block-fisher",
     stage="Fisher definition",
     kind="approximation",
     outcome="either",

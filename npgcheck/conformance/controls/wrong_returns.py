@@ -17,6 +17,7 @@ STAGE = "return and advantage"
 
 @wrong(
     "gamma-missing-in-bootstrap",
+    tells="bootstrap-without-gamma",
     stage=STAGE,
     refutes="q_value advantage policy_gradient",
     spares="value state_distribution fisher",
@@ -30,6 +31,7 @@ class GammaMissingInBootstrap(ExactSoftmax):
 
 @wrong(
     "greedy-baseline-advantage",
+    tells="greedy-baseline",
     stage=STAGE,
     refutes="advantage",
     spares="policy_gradient natural_gradient q_value",
@@ -50,6 +52,7 @@ class GreedyBaseline(ExactSoftmax):
 
 @wrong(
     "optimal-value-for-policy-value",
+    tells="optimal-value",
     stage=STAGE,
     refutes="value q_value policy_gradient",
     spares="state_distribution",
@@ -93,6 +96,7 @@ class OptimalValue:
 
 @wrong(
     "ten-sweeps-of-evaluation",
+    tells="value-sweeps-cut-off",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -111,6 +115,7 @@ class TenSweeps(ExactSoftmax):
 
 @wrong(
     "uniform-actions-in-the-chain",
+    tells="uniform-actions-in-the-chain",
     stage=STAGE,
     refutes="value state_distribution policy_gradient",
     spares="score log_prob",
@@ -122,7 +127,13 @@ class UniformChain(ExactSoftmax):
         return np.asarray(problem.mdp.transitions.mean(axis=1))
 
 
-@wrong("reward-table-read-in-column-order", stage=STAGE, refutes="value q_value", whole=True)
+@wrong(
+    "reward-table-read-in-column-order",
+    tells="reward-table-in-column-order",
+    stage=STAGE,
+    refutes="value q_value",
+    whole=True,
+)
 class RewardOrder:
     """The (S, A) rewards pass through a flat column-major buffer on the way in."""
 
@@ -146,7 +157,13 @@ class RewardOrder:
         return self._solve(problem)[1]
 
 
-@wrong("clipped-rewards", stage=STAGE, refutes="value q_value objective", spares="fisher")
+@wrong(
+    "clipped-rewards",
+    tells="clipped-rewards",
+    stage=STAGE,
+    refutes="value q_value objective",
+    spares="fisher",
+)
 class ClippedRewards(ExactSoftmax):
     """Rewards clipped to [−1, 1] on the way in, as in Atari preprocessing."""
 
@@ -162,6 +179,8 @@ class ClippedRewards(ExactSoftmax):
 
 @wrong(
     "standardised-with-ddof-one",
+    also="limited-accuracy",
+    tells="normalised-advantages-sample-std",
     stage=STAGE,
     outcome="either",
     refutes="policy_gradient",
@@ -176,7 +195,9 @@ class StandardisedAdvantages(BatchSoftmax):
         return np.asarray((a - a.mean()) / (a.std(ddof=1) + 1e-8))
 
 
-@wrong("td-error-swapped", stage=STAGE, refutes="policy_gradient", whole=True)
+@wrong(
+    "td-error-swapped", tells="td-error-swapped", stage=STAGE, refutes="policy_gradient", whole=True
+)
 class SwappedTemporalDifference:
     """δ = r + γV(s) − V(s′): the two values are exchanged."""
 
@@ -205,7 +226,13 @@ class BootstrapFromBatchMean:
         return np.einsum("n,ni,na->ia", delta, b.observations, c).ravel() / len(c)
 
 
-@wrong("total-return-and-gamma-t", stage=STAGE, refutes="policy_gradient", whole=True)
+@wrong(
+    "total-return-and-gamma-t",
+    tells="discounted-from-the-start|whole-return",
+    stage=STAGE,
+    refutes="policy_gradient",
+    whole=True,
+)
 class TotalReturnAndGammaT:
     """REINFORCE with the whole return on every step and γᵗ on top of it."""
 
@@ -221,7 +248,13 @@ class TotalReturnAndGammaT:
         return g / len(problem.episodes)
 
 
-@wrong("reward-of-the-next-step", stage=STAGE, refutes="policy_gradient", spares="fisher")
+@wrong(
+    "reward-of-the-next-step",
+    tells="reward-of-the-next-step",
+    stage=STAGE,
+    refutes="policy_gradient",
+    spares="fisher",
+)
 class RewardOfNextStep(EpisodeSoftmax):
     """The return of step t starts with r_{t+1}: the action's own reward is missing."""
 

@@ -16,6 +16,7 @@ STAGE = "score and objective"
 
 @wrong(
     "score-missing-minus-pi",
+    tells="score-missing-minus-pi",
     stage=STAGE,
     refutes="score fisher fisher_vector_product",
     spares="policy_gradient value log_prob",
@@ -30,6 +31,7 @@ class MissingMinusPi(ExactSoftmax):
 
 @wrong(
     "score-missing-minus-pi-with-q",
+    tells="score-missing-minus-pi",
     stage=STAGE,
     refutes="score policy_gradient",
     spares="q_value",
@@ -73,6 +75,7 @@ class MissingMinusPiWithQ:
 
 @wrong(
     "softmax-jacobian-skipped",
+    tells="softmax-jacobian-skipped",
     stage=STAGE,
     refutes="policy_gradient fisher",
     whole=True,
@@ -106,6 +109,7 @@ class SoftmaxJacobianSkipped:
 
 @wrong(
     "negative-score",
+    tells="negative-score|ascent-descent-sign",
     stage=STAGE,
     refutes="score policy_gradient natural_gradient",
     spares="fisher log_prob kl",
@@ -117,7 +121,13 @@ class NegativeScore(ExactSoftmax):
         return -super().scores(problem)
 
 
-@wrong("gradient-of-pi-not-log-pi", stage=STAGE, refutes="score policy_gradient", whole=True)
+@wrong(
+    "gradient-of-pi-not-log-pi",
+    tells="gradient-of-pi-not-log-pi|action-weights-squared",
+    stage=STAGE,
+    refutes="score policy_gradient",
+    whole=True,
+)
 class GradientOfPi:
     """∇π weighed by π once more, where ∇log π belongs."""
 
@@ -142,7 +152,14 @@ class GradientOfPi:
         return g
 
 
-@wrong("logit-for-log-prob", stage=STAGE, refutes="log_prob", spares="score", whole=True)
+@wrong(
+    "logit-for-log-prob",
+    tells="logit-for-log-prob",
+    stage=STAGE,
+    refutes="log_prob",
+    spares="score",
+    whole=True,
+)
 class LogitForLogProb:
     """log_prob returns the logit: the log-partition function is missing."""
 
@@ -159,7 +176,14 @@ class LogitForLogProb:
         return np.multiply.outer(x, e).ravel()
 
 
-@wrong("log-base-two", stage=STAGE, refutes="log_prob kl", spares="score", whole=True)
+@wrong(
+    "log-base-two",
+    tells="log-base-two",
+    stage=STAGE,
+    refutes="log_prob kl",
+    spares="score",
+    whole=True,
+)
 class LogBaseTwo:
     """Logarithms to base two: bits where nats are asked."""
 
@@ -183,7 +207,13 @@ class LogBaseTwo:
         return np.kron(problem.observations[state], np.eye(len(p))[action] - p)
 
 
-@wrong("temperature-two", stage=STAGE, refutes="log_prob score", whole=True)
+@wrong(
+    "temperature-two",
+    tells="softmax-temperature",
+    stage=STAGE,
+    refutes="log_prob score",
+    whole=True,
+)
 class TemperatureTwo:
     """A softmax temperature of two left over from exploration, in plain Python."""
 
@@ -219,7 +249,14 @@ class EpsilonInsideLog(ExactSoftmax):
         return float(np.log(self.pi(problem)[state, action] + 1e-6))
 
 
-@wrong("exp-without-shift", stage=STAGE, outcome="either", refutes="log_prob score", whole=True)
+@wrong(
+    "exp-without-shift",
+    tells="limited-range",
+    stage=STAGE,
+    outcome="either",
+    refutes="log_prob score",
+    whole=True,
+)
 class ExpWithoutShift:
     """exp(z)/Σexp(z) with no maximum taken out: overflows at logits of a thousand."""
 
@@ -235,7 +272,13 @@ class ExpWithoutShift:
             return np.kron(x, np.eye(len(z))[action] - np.exp(z) / np.exp(z).sum())
 
 
-@wrong("action-index-off-by-one", stage=STAGE, refutes="log_prob score", spares="fisher kl value")
+@wrong(
+    "action-index-off-by-one",
+    tells="action-index-off-by-one",
+    stage=STAGE,
+    refutes="log_prob score",
+    spares="fisher kl value",
+)
 class ActionOffByOne(ExactSoftmax):
     """Actions counted from one: log π and φ of the neighbouring action."""
 
@@ -246,7 +289,13 @@ class ActionOffByOne(ExactSoftmax):
         return super().score(problem, state, (action + 1) % problem.num_actions)
 
 
-@wrong("features-normalised", stage=STAGE, refutes="score fisher log_prob", whole=True)
+@wrong(
+    "features-normalised",
+    tells="features-normalised",
+    stage=STAGE,
+    refutes="score fisher log_prob",
+    whole=True,
+)
 class FeaturesNormalised:
     """Features scaled to unit length before they are used: a tabular problem cannot show it."""
 
@@ -276,7 +325,9 @@ class FeaturesNormalised:
         return np.asarray(sum(d[s] * np.kron(np.outer(X[s], X[s]), H[s]) for s in range(len(X))))
 
 
-@wrong("ratio-upside-down", stage=STAGE, refutes="surrogate", spares="kl")
+@wrong(
+    "ratio-upside-down", tells="ratio-upside-down", stage=STAGE, refutes="surrogate", spares="kl"
+)
 class RatioUpsideDown(ExactSoftmax):
     """The surrogate weighs by π_old/π_new."""
 
@@ -295,7 +346,13 @@ class ObjectiveForSurrogate(ExactSoftmax):
         return self.objective(problem.at(theta))
 
 
-@wrong("surrogate-of-log-probabilities", stage=STAGE, refutes="surrogate", whole=True)
+@wrong(
+    "surrogate-of-log-probabilities",
+    tells="surrogate-of-log-probabilities",
+    stage=STAGE,
+    refutes="surrogate",
+    whole=True,
+)
 class SurrogateOfLogs:
     """E[A log π_new]: the same gradient at θ as the surrogate, another function."""
 
@@ -318,7 +375,13 @@ class SurrogateOfLogs:
         )
 
 
-@wrong("clipped-surrogate", stage=STAGE, refutes="surrogate", spares="policy_gradient kl")
+@wrong(
+    "clipped-surrogate",
+    tells="clipped-surrogate",
+    stage=STAGE,
+    refutes="surrogate",
+    spares="policy_gradient kl",
+)
 class ClippedSurrogate(BatchSoftmax):
     """PPO's clipped ratio where the plain surrogate is asked."""
 
@@ -330,7 +393,13 @@ class ClippedSurrogate(BatchSoftmax):
         return float(np.minimum(ratio * b.advantages, clipped * b.advantages).mean())
 
 
-@wrong("objective-over-uniform-states", stage=STAGE, refutes="objective", spares="value")
+@wrong(
+    "objective-over-uniform-states",
+    tells="objective-over-uniform-states",
+    stage=STAGE,
+    refutes="objective",
+    spares="value",
+)
 class ObjectiveOverUniformStates(ExactSoftmax):
     """J as the mean of V over states, not over the initial distribution."""
 

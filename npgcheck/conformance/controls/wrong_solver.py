@@ -34,6 +34,7 @@ def _conjugate_gradient(
 
 @wrong(
     "damping-0.1",
+    tells="damping",
     stage=STAGE,
     kind="convention",
     refutes=X,
@@ -47,7 +48,7 @@ class Damping(ExactSoftmax):
         return np.linalg.solve(F + 0.1 * np.eye(len(g)), g)
 
 
-@wrong("damping-1e-3", stage=STAGE, kind="convention", refutes=X, spares=LOWER)
+@wrong("damping-1e-3", tells="damping", stage=STAGE, kind="convention", refutes=X, spares=LOWER)
 class SmallDamping(ExactSoftmax):
     """λ = 1e-3 in the solve, not declared."""
 
@@ -55,7 +56,15 @@ class SmallDamping(ExactSoftmax):
         return np.linalg.solve(F + 1e-3 * np.eye(len(g)), g)
 
 
-@wrong("damping-1e-5", stage=STAGE, kind="convention", refutes=X, spares=LOWER, source="rllab")
+@wrong(
+    "damping-1e-5",
+    tells="damping",
+    stage=STAGE,
+    kind="convention",
+    refutes=X,
+    spares=LOWER,
+    source="rllab",
+)
 class TinyDamping(ExactSoftmax):
     """λ = 1e-5 in the solve, not declared."""
 
@@ -65,6 +74,7 @@ class TinyDamping(ExactSoftmax):
 
 @wrong(
     "damped-product",
+    tells="damping",
     stage=STAGE,
     kind="convention",
     refutes="fisher_vector_product natural_gradient",
@@ -81,7 +91,7 @@ class DampedProduct(ExactSoftmax):
         return np.linalg.solve(F, self.policy_gradient(problem))
 
 
-@wrong("declared-damping-not-kept", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("declared-damping-not-kept", tells="damping", stage=STAGE, refutes=X, spares=LOWER)
 class DeclaredDampingNotKept(ExactSoftmax):
     """Declares λ = 0.1 and solves with 0.01."""
 
@@ -96,7 +106,11 @@ class DeclaredDampingNotKept(ExactSoftmax):
 
 
 @wrong(
-    "two-dampings", stage=STAGE, refutes="trust_region_proposal", spares=f"{LOWER} natural_gradient"
+    "two-dampings",
+    tells="damping",
+    stage=STAGE,
+    refutes="trust_region_proposal",
+    spares=f"{LOWER} natural_gradient",
 )
 class TwoDampings(ExactSoftmax):
     """λ = 0.1 for the direction that is reported, 0.01 for the one that is taken."""
@@ -111,7 +125,13 @@ class TwoDampings(ExactSoftmax):
 
 
 @wrong(
-    "marquardt-damping", stage=STAGE, kind="convention", outcome="either", refutes=X, spares=LOWER
+    "marquardt-damping",
+    tells="marquardt-damping",
+    stage=STAGE,
+    kind="convention",
+    outcome="either",
+    refutes=X,
+    spares=LOWER,
 )
 class MarquardtDamping(ExactSoftmax):
     """F + 0.1·diag(F): damping that scales with the diagonal."""
@@ -120,7 +140,14 @@ class MarquardtDamping(ExactSoftmax):
         return np.linalg.lstsq(F + 0.1 * np.diag(np.diag(F)), g, rcond=1e-12)[0]
 
 
-@wrong("three-cg-iterations", stage=STAGE, kind="approximation", refutes=X, spares=LOWER)
+@wrong(
+    "three-cg-iterations",
+    tells="truncated-cg",
+    stage=STAGE,
+    kind="approximation",
+    refutes=X,
+    spares=LOWER,
+)
 class ThreeIterations(ExactSoftmax):
     """Conjugate gradient stopped after three iterations."""
 
@@ -130,6 +157,7 @@ class ThreeIterations(ExactSoftmax):
 
 @wrong(
     "ten-cg-iterations",
+    tells="truncated-cg",
     stage=STAGE,
     kind="approximation",
     refutes=X,
@@ -145,6 +173,7 @@ class TenIterations(ExactSoftmax):
 
 @wrong(
     "ten-cg-iterations-damped",
+    tells="truncated-cg + damping",
     stage=STAGE,
     kind="approximation",
     refutes=X,
@@ -160,6 +189,7 @@ class TenIterationsDamped(ExactSoftmax):
 
 @wrong(
     "cg-denominator-epsilon",
+    tells="CG-denominator-eps",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -175,6 +205,7 @@ class DenominatorEpsilon(ExactSoftmax):
 
 @wrong(
     "cg-absolute-tolerance",
+    tells="absolute-tolerance|cg-stopped-at-a-tolerance",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -190,6 +221,7 @@ class AbsoluteTolerance(ExactSoftmax):
 
 @wrong(
     "cg-runs-past-convergence",
+    also="limited-accuracy limited-range",
     stage=STAGE,
     outcome="either",
     refutes=X,
@@ -211,7 +243,7 @@ class RunsPastConvergence(ExactSoftmax):
         return x
 
 
-@wrong("undamped-solve-of-singular-F", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("undamped-solve-of-singular-F", tells="no-damping", stage=STAGE, refutes=X, spares=LOWER)
 class SingularSolve(ExactSoftmax):
     """np.linalg.solve on a singular matrix: an error, or digits of noise along null(F)."""
 
@@ -219,7 +251,7 @@ class SingularSolve(ExactSoftmax):
         return np.linalg.solve(F, g)
 
 
-@wrong("cut-off-too-large", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("cut-off-too-large", tells="pseudo-inverse-cut-off", stage=STAGE, refutes=X, spares=LOWER)
 class CutOffTooLarge(ExactSoftmax):
     """A pseudo-inverse that drops every eigenvalue below a fifth of the largest."""
 
@@ -229,6 +261,7 @@ class CutOffTooLarge(ExactSoftmax):
 
 @wrong(
     "diagonal-preconditioner-only",
+    tells="diagonal-fisher",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -243,7 +276,14 @@ class DiagonalOnly(ExactSoftmax):
         return np.asarray(np.where(diagonal > 1e-14, g / np.maximum(diagonal, 1e-14), 0.0))
 
 
-@wrong("preconditioner-not-applied", stage=STAGE, refutes=X, spares=LOWER, source="EKFAC-pytorch#1")
+@wrong(
+    "preconditioner-not-applied",
+    tells="preconditioner-not-applied",
+    stage=STAGE,
+    refutes=X,
+    spares=LOWER,
+    source="EKFAC-pytorch#1",
+)
 class NotApplied(ExactSoftmax):
     """x = g: the natural gradient is the gradient."""
 
@@ -251,7 +291,7 @@ class NotApplied(ExactSoftmax):
         return g
 
 
-@wrong("multiplied-not-solved", stage=STAGE, refutes=X, whole=True)
+@wrong("multiplied-not-solved", tells="multiplied-not-solved", stage=STAGE, refutes=X, whole=True)
 class Multiplied:
     """x = F g where F⁻¹ g belongs."""
 
@@ -272,7 +312,7 @@ class Multiplied:
         return np.asarray((1 - m.discount) * (problem.observations.T @ Fg).ravel())
 
 
-@wrong("square-root-of-F", stage=STAGE, refutes=X, whole=True)
+@wrong("square-root-of-F", tells="square-root-of-F", stage=STAGE, refutes=X, whole=True)
 class SquareRoot:
     """x = F^{−1/2} g, as an Adam-like preconditioner would have it; tabular, by closed form."""
 
@@ -297,7 +337,13 @@ class SquareRoot:
         return np.concatenate(out)
 
 
-@wrong("direction-normalised", stage=STAGE, refutes=X, spares="fisher policy_gradient")
+@wrong(
+    "direction-normalised",
+    tells="direction-normalised",
+    stage=STAGE,
+    refutes=X,
+    spares="fisher policy_gradient",
+)
 class Normalised(ExactSoftmax):
     """x is returned with unit length."""
 
@@ -330,6 +376,7 @@ class UnweightedLeastSquares:
 
 @wrong(
     "ridge-regression-on-the-critic",
+    tells="damping",
     stage=STAGE,
     kind="convention",
     outcome="either",
@@ -348,7 +395,7 @@ class RidgeRegression(ExactSoftmax):
         return np.asarray(w / (1 - problem.mdp.discount))
 
 
-@wrong("damping-subtracted", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("damping-subtracted", tells="damping-subtracted", stage=STAGE, refutes=X, spares=LOWER)
 class DampingSubtracted(ExactSoftmax):
     """F − 0.01 I: the sign of λ is lost, and the metric is not positive any more."""
 
@@ -356,7 +403,14 @@ class DampingSubtracted(ExactSoftmax):
         return np.linalg.solve(F - 0.01 * np.eye(len(g)), g)
 
 
-@wrong("damping-relative-to-trace", stage=STAGE, outcome="either", refutes=X, spares=LOWER)
+@wrong(
+    "damping-relative-to-trace",
+    tells="relative-damping",
+    stage=STAGE,
+    outcome="either",
+    refutes=X,
+    spares=LOWER,
+)
 class DampingRelative(ExactSoftmax):
     """λ = 0.1·tr(F)/D: another constant on every problem."""
 
@@ -364,7 +418,7 @@ class DampingRelative(ExactSoftmax):
         return np.linalg.solve(F + 0.1 * np.trace(F) / len(g) * np.eye(len(g)), g)
 
 
-@wrong("declared-iterations-not-kept", stage=STAGE, refutes=X, spares=LOWER)
+@wrong("declared-iterations-not-kept", tells="truncated-cg", stage=STAGE, refutes=X, spares=LOWER)
 class DeclaredIterationsNotKept(ExactSoftmax):
     """Declares ten iterations of conjugate gradient and runs three."""
 

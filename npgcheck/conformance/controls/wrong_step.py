@@ -19,7 +19,12 @@ LOWER = "natural_gradient fisher policy_gradient"
 
 
 @wrong(
-    "factor-two-in-the-length", stage=STEP, refutes=PROPOSAL, spares=LOWER, source="mips 41f43c2"
+    "factor-two-in-the-length",
+    tells="factor-two",
+    stage=STEP,
+    refutes=PROPOSAL,
+    spares=LOWER,
+    source="mips 41f43c2",
 )
 class FactorTwo(ExactSoftmax):
     """√(δ/xᵀFx): half the allowed divergence."""
@@ -28,7 +33,7 @@ class FactorTwo(ExactSoftmax):
         return super().step_scale(problem, x, max_kl) / np.sqrt(2)
 
 
-@wrong("no-square-root", stage=STEP, refutes=PROPOSAL, spares=LOWER)
+@wrong("no-square-root", tells="missing-square-root", stage=STEP, refutes=PROPOSAL, spares=LOWER)
 class NoSquareRoot(ExactSoftmax):
     """2δ/xᵀFx without the root."""
 
@@ -36,7 +41,7 @@ class NoSquareRoot(ExactSoftmax):
         return super().step_scale(problem, x, max_kl) ** 2
 
 
-@wrong("euclidean-length", stage=STEP, refutes=PROPOSAL, spares=LOWER)
+@wrong("euclidean-length", tells="euclidean-length", stage=STEP, refutes=PROPOSAL, spares=LOWER)
 class EuclideanLength(ExactSoftmax):
     """√(2δ)/‖x‖: the metric is forgotten in the length."""
 
@@ -46,6 +51,7 @@ class EuclideanLength(ExactSoftmax):
 
 @wrong(
     "max-kl-as-learning-rate",
+    tells="const-lr-called-kl",
     stage=STEP,
     refutes=PROPOSAL,
     spares=LOWER,
@@ -58,7 +64,13 @@ class MaxKlAsRate(ExactSoftmax):
         return max_kl
 
 
-@wrong("trust-region-on-the-gradient", stage=STEP, refutes=PROPOSAL, spares=LOWER)
+@wrong(
+    "trust-region-on-the-gradient",
+    tells="preconditioner-not-applied|truncated-cg",
+    stage=STEP,
+    refutes=PROPOSAL,
+    spares=LOWER,
+)
 class GradientProposal(ExactSoftmax):
     """The right length along the wrong direction, g."""
 
@@ -67,7 +79,13 @@ class GradientProposal(ExactSoftmax):
         return np.asarray(problem.theta + self.step_scale(problem, g, max_kl) * g)
 
 
-@wrong("step-downhill", stage=STEP, refutes=f"{PROPOSAL} {ACCEPTED}", spares=LOWER)
+@wrong(
+    "step-downhill",
+    tells="step-downhill|ascent-descent-sign",
+    stage=STEP,
+    refutes=f"{PROPOSAL} {ACCEPTED}",
+    spares=LOWER,
+)
 class Downhill(ExactSoftmax):
     """θ − αx, and a line search that only looks at the KL."""
 
@@ -81,6 +99,8 @@ class Downhill(ExactSoftmax):
 
 @wrong(
     "damped-length",
+    also="damping",
+    tells="damped-length",
     stage=STEP,
     kind="convention",
     refutes=PROPOSAL,
@@ -110,7 +130,13 @@ class UnscaledGradientInLength(ExactSoftmax):
         return float(np.sqrt(2 * max_kl / gx)) if gx > 0 else 0.0
 
 
-@wrong("update-returns-the-step", stage=STEP, refutes="update", spares=LOWER)
+@wrong(
+    "update-returns-the-step",
+    tells="update-returns-the-step",
+    stage=STEP,
+    refutes="update",
+    spares=LOWER,
+)
 class ReturnsStep(ExactSoftmax):
     """update returns Δ where θ + Δ is asked."""
 
@@ -118,7 +144,9 @@ class ReturnsStep(ExactSoftmax):
         return super().update(problem, step_size) - problem.theta
 
 
-@wrong("vanilla-update", stage=STEP, refutes="update", spares=LOWER)
+@wrong(
+    "vanilla-update", tells="preconditioner-not-applied", stage=STEP, refutes="update", spares=LOWER
+)
 class VanillaUpdate(ExactSoftmax):
     """update follows g, natural_gradient is never called."""
 
@@ -135,7 +163,13 @@ class UpdateForgetsHorizon(ExactSoftmax):
         return np.asarray(problem.theta + shrunk * self.natural_gradient(problem))
 
 
-@wrong("exponentiated-q-without-eta", stage=STEP, refutes="update", whole=True)
+@wrong(
+    "exponentiated-q-without-eta",
+    tells="step-size-ignored",
+    stage=STEP,
+    refutes="update",
+    whole=True,
+)
 class ExponentiatedWithoutEta:
     """Multiplicative weights with exp(Q) for every step size."""
 
@@ -205,6 +239,7 @@ class StopsEarly(ExactSoftmax):
 
 @wrong(
     "kl-never-checked",
+    tells="kl-not-checked",
     stage=SEARCH,
     kind="convention",
     outcome="either",
@@ -220,6 +255,7 @@ class KlNeverChecked(ExactSoftmax):
 
 @wrong(
     "line-search-overwritten",
+    tells="line-search-overwritten|kl-not-checked",
     stage=SEARCH,
     refutes=ACCEPTED,
     outcome="either",
@@ -236,6 +272,7 @@ class SearchOverwritten(ExactSoftmax):
 
 @wrong(
     "kl-slack-1.5",
+    tells="kl-slack-1.5",
     stage=SEARCH,
     kind="convention",
     outcome="either",
@@ -280,7 +317,13 @@ class NeverAccepts(ExactSoftmax):
         return np.array(problem.theta)
 
 
-@wrong("search-along-the-gradient", stage=SEARCH, refutes=ACCEPTED, spares=f"{LOWER} {PROPOSAL}")
+@wrong(
+    "search-along-the-gradient",
+    tells="preconditioner-not-applied|truncated-cg",
+    stage=SEARCH,
+    refutes=ACCEPTED,
+    spares=f"{LOWER} {PROPOSAL}",
+)
 class SearchAlongGradient(ExactSoftmax):
     """Backtracking starts from the natural step and shrinks along g."""
 

@@ -15,7 +15,13 @@ from .registry import wrong
 STAGE = "state weighting"
 
 
-@wrong("start-states-only", stage=STAGE, refutes="policy_gradient", spares="fisher value kl")
+@wrong(
+    "start-states-only",
+    tells="start-state-weights|weights-differ-between-F-and-g",
+    stage=STAGE,
+    refutes="policy_gradient",
+    spares="fisher value kl",
+)
 class StartStatesOnly(ExactSoftmax):
     """g averages over the initial distribution ρ instead of the occupancy d."""
 
@@ -25,6 +31,7 @@ class StartStatesOnly(ExactSoftmax):
 
 @wrong(
     "weights-differ-between-F-and-g",
+    tells="weights-differ-between-F-and-g|uniform-state-weights",
     stage=STAGE,
     refutes="natural_gradient",
     spares="policy_gradient",
@@ -39,6 +46,7 @@ class WeightsDiffer(ExactSoftmax):
 
 @wrong(
     "undiscounted-weighting",
+    tells="missing-gamma-t",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",
@@ -87,6 +95,7 @@ class UndiscountedWeighting(ExactSoftmax):
 
 @wrong(
     "occupancy-not-transposed",
+    tells="occupancy-not-transposed",
     stage=STAGE,
     refutes="state_distribution policy_gradient fisher",
     spares="value q_value score",
@@ -173,6 +182,7 @@ class _PushedOccupancy:
 
 @wrong(
     "horizon-cut-at-twelve",
+    tells="horizon-cut-off",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -185,21 +195,38 @@ class HorizonCut(_PushedOccupancy):
     horizon = 12
 
 
-@wrong("first-step-skipped", stage=STAGE, refutes="state_distribution fisher", whole=True)
+@wrong(
+    "first-step-skipped",
+    tells="first-step-skipped|next-state-weights",
+    stage=STAGE,
+    refutes="state_distribution fisher",
+    whole=True,
+)
 class FirstStepSkipped(_PushedOccupancy):
     """The occupancy starts to count after the first transition."""
 
     first = 1
 
 
-@wrong("gamma-squared-occupancy", stage=STAGE, refutes="state_distribution fisher", whole=True)
+@wrong(
+    "gamma-squared-occupancy",
+    tells="gamma-t-twice",
+    stage=STAGE,
+    refutes="state_distribution fisher",
+    whole=True,
+)
 class GammaSquared(_PushedOccupancy):
     """γ is applied twice: once in the chain, once in the weights."""
 
     power = 2
 
 
-@wrong("every-state-counts-alike", stage=STAGE, refutes="policy_gradient natural_gradient")
+@wrong(
+    "every-state-counts-alike",
+    tells="uniform-state-weights|weights-differ-between-F-and-g",
+    stage=STAGE,
+    refutes="policy_gradient natural_gradient",
+)
 class EveryStateAlike(ExactSoftmax):
     """g is the plain mean over states."""
 
@@ -209,6 +236,7 @@ class EveryStateAlike(ExactSoftmax):
 
 @wrong(
     "horizon-factor-twice",
+    tells="horizon-factor-twice",
     stage=STAGE,
     refutes="policy_gradient natural_gradient",
     spares="fisher state_distribution",
@@ -222,6 +250,7 @@ class HorizonFactorTwice(ExactSoftmax):
 
 @wrong(
     "undiscounted-episode-mean",
+    tells="missing-gamma-t",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",
@@ -255,6 +284,7 @@ class UndiscountedEpisodes:
 
 @wrong(
     "per-trajectory-mean",
+    tells="per-trajectory-mean",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",
@@ -269,7 +299,13 @@ class PerTrajectoryMean(EpisodeSoftmax):
         return np.asarray(episode.advantages)
 
 
-@wrong("gamma-t-not-reset", stage=STAGE, refutes="policy_gradient", whole=True)
+@wrong(
+    "gamma-t-not-reset",
+    tells="gamma-t-not-reset",
+    stage=STAGE,
+    refutes="policy_gradient",
+    whole=True,
+)
 class GammaNotReset:
     """γᵗ keeps counting through the concatenated trajectories."""
 
@@ -287,6 +323,7 @@ class GammaNotReset:
 
 @wrong(
     "gamma-t-in-F-only",
+    tells="weights-differ-between-F-and-g|missing-gamma-t",
     stage=STAGE,
     refutes="natural_gradient",
     whole=True,
@@ -310,6 +347,7 @@ class GammaInFisherOnly(EpisodeSoftmax):
 
 @wrong(
     "fisher-state-subsample",
+    tells="fisher-state-subsample",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -328,7 +366,13 @@ class FisherSubsample(BatchSoftmax):
         return np.asarray((X.T @ jv).ravel() / len(X))
 
 
-@wrong("rows-weighted-as-time", stage=STAGE, refutes="policy_gradient", spares="fisher kl")
+@wrong(
+    "rows-weighted-as-time",
+    tells="rows-weighted-as-time",
+    stage=STAGE,
+    refutes="policy_gradient",
+    spares="fisher kl",
+)
 class RowsWeightedAsTime(BatchSoftmax):
     """Row i of a shuffled batch is weighed by γⁱ, as if the batch were one trajectory."""
 

@@ -55,8 +55,10 @@ def categorical(actions: int) -> Head:
     """Logits of one action."""
 
     def sample(rng: np.random.Generator, z: Array) -> Array:
-        return (np.exp(_log_softmax(z)).cumsum(axis=1) < rng.random((len(z), 1))).sum(axis=1).clip(
-            0, actions - 1
+        return (
+            (np.exp(_log_softmax(z)).cumsum(axis=1) < rng.random((len(z), 1)))
+            .sum(axis=1)
+            .clip(0, actions - 1)
         )
 
     def log_prob(z: Array, a: Array) -> Array:
@@ -89,7 +91,9 @@ def multi_discrete(sizes: tuple[int, ...]) -> Head:
 
     def each(function: str, *arrays: Array) -> list[Array]:
         blocks = [np.split(z, cuts, axis=1) for z in arrays]
-        return [getattr(part, function)(*block) for part, *block in zip(parts, *blocks, strict=True)]
+        return [
+            getattr(part, function)(*block) for part, *block in zip(parts, *blocks, strict=True)
+        ]
 
     def with_actions(function: str, z: Array, a: Array) -> list[Array]:
         blocks = np.split(z, cuts, axis=1)
@@ -104,10 +108,10 @@ def multi_discrete(sizes: tuple[int, ...]) -> Head:
         lambda rng, z: np.stack(
             [p.sample(rng, b) for p, b in zip(parts, np.split(z, cuts, axis=1), strict=True)], 1
         ),
-        lambda z, a: sum(with_actions("log_prob", z, a)),
+        lambda z, a: np.sum(with_actions("log_prob", z, a), axis=0),
         lambda z, a: np.concatenate(with_actions("score", z, a), axis=1),
         lambda z, u: np.concatenate(each("weigh", z, u), axis=1),
-        lambda z, new: sum(each("kl", z, new)),
+        lambda z, new: np.sum(each("kl", z, new), axis=0),
         lambda z: np.concatenate(each("entropy_score", z), axis=1),
         len(sizes),
     )

@@ -73,7 +73,9 @@ class Step:
 
     def log_prob(self) -> Array:
         """(N,)."""
-        return self._or("log_prob", lambda: self.head.log_prob(self.outputs(self.theta), self.actions))
+        return self._or(
+            "log_prob", lambda: self.head.log_prob(self.outputs(self.theta), self.actions)
+        )
 
     def pull_back(self, cotangent: Array) -> Array:
         """(D,): mean over the rows of Jᵀ c."""
@@ -142,7 +144,10 @@ class Step:
             image = self.product(direction)
             if self.length == "undamped":
                 image = image - self.theta.dtype.type(self.damping) * direction
-            full = np.sqrt(2 * self.max_kl / (direction @ image)) * direction
+            curvature = direction @ image
+            if not curvature > 0:
+                return self.theta.copy()
+            full = np.sqrt(2 * self.max_kl / curvature) * direction
             for k in range(40):
                 after = self.theta + (self.shrink**k * full).astype(self.theta.dtype)
                 if self.kl(after) <= self.max_kl and self.gain(after) > 0:

@@ -1,0 +1,150 @@
+"""One entry of the atlas: a named way of doing one stage, with everything known about it.
+
+A choice belongs to a stage of the pipeline and has a kind. ``free`` choices are only reported,
+``convention`` and ``approximation`` make a verdict deviate unless they are declared, and ``bug``
+fails. Conventions, approximations and bugs are all choices, so that one registry drives the
+diagnosis, ``npgcheck explain`` and the pages of the atlas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+Kind = Literal["free", "convention", "approximation", "bug"]
+Mark = Literal["confirmed", "read", "textbook"]
+
+#: The stages, in the order of the computation; the atlas has one page and one file for each.
+STAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "weighting": "State weighting",
+        "returns": "Values, returns and advantages",
+        "estimates": "Generalised advantage estimates",
+        "score": "Score and objective",
+        "fisher": "Fisher matrix: definition and estimator",
+        "kl": "KL divergence",
+        "solver": "Solver and damping",
+        "step": "Step rule and line search",
+        "parametrisation": "Parametrisation",
+        "glue": "Glue",
+    }
+)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a choice is met.
+
+    Attributes:
+        where: a public repository with an issue, a commit or a file, or a publication.
+        mark: ``confirmed`` by a fix or a maintainer; ``read`` off public code and not confirmed
+            by its authors; ``textbook``: no public case is known to us.
+        link: address, or "" for a publication that the text cites in full.
+    """
+
+    where: str
+    mark: Mark
+    link: str = ""
+
+    @property
+    def text(self) -> str:
+        """The place, and how sure it is."""
+        said = {
+            "confirmed": "confirmed there",
+            "read": "read off the code; not confirmed by its authors",
+            "textbook": "no public case is known",
+        }[self.mark]
+        return f"{self.where} ({said})" if self.where else said
+
+
+TEXTBOOK = (Seen("", "textbook"),)
+
+
+@dataclass(frozen=True)
+class Number:
+    """The number that a choice carries: it is estimated, never enumerated.
+
+    Attributes:
+        symbol: as the report writes it, e.g. ``"γ′"``.
+        start: values from which the estimate is refined.
+        whole: whether it is a whole number, and ``start`` lists every value that is tried.
+        not_values: values at which the choice is none (a temperature of 1).
+    """
+
+    symbol: str
+    start: tuple[float, ...]
+    whole: bool = False
+    not_values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way of doing one stage.
+
+    Attributes:
+        stage: the field of :class:`~npgcheck.Conventions` that declares it, or the part of the
+            pipeline that it changes.
+        value: the field's value, or "" where the choice carries a number.
+        name: stable name, as ``npgcheck explain NAME`` takes it.
+        kind: free, convention, approximation or bug.
+        formula: what it computes.
+        shows: how it shows from outside, and where it cannot be seen.
+        mend: how to change it, or why one may want to keep it.
+        default: whether it is what the contract asks for.
+        weak: whether it explains by saying little; tried after everything that says more.
+        note: one line for the report; the name with spaces when empty. ``{}`` takes the number.
+        seen: where it is met.
+        visible: the quantities of the contract that may show it, lowest layer first.
+        hidden: where it provably does not show: a quantity or a situation → the reason.
+        change: part of the pipeline → what becomes of it: ``f(view, value)``, with the number as
+            a third argument where there is one.
+        forms: the same choice written in other ways, each like ``change``.
+        form: which of its forms this is; 0 is ``change`` itself.
+        reads: parts that the functions of ``change`` look at.
+        number: the number that it carries, or None.
+        families: ``"discrete"``, ``"gaussian"``, or both.
+        told: whether a verdict ever gives this name; ``hidden`` says why not.
+        atlas: the page that it stands on, filled in when the registry is put together.
+    """
+
+    stage: str
+    value: str
+    name: str
+    kind: Kind
+    formula: str
+    shows: str
+    mend: str
+    default: bool = False
+    weak: bool = False
+    note: str = ""
+    seen: tuple[Seen, ...] = TEXTBOOK
+    visible: tuple[str, ...] = ()
+    hidden: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    change: Mapping[str, Callable[..., Any]] = field(
+        default_factory=lambda: _NOTHING, compare=False, repr=False
+    )
+    forms: tuple[Mapping[str, Callable[..., Any]], ...] = field(
+        default=(), compare=False, repr=False
+    )
+    form: int = 0
+    reads: tuple[str, ...] = ()
+    number: Number | None = None
+    families: tuple[str, ...] = ("discrete", "gaussian")
+    atlas: str = ""
+    told: bool = True
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.form))
+
+    def spelled_out(self) -> tuple[Choice, ...]:
+        """The choice in each of its forms."""
+        others = enumerate(self.forms, start=1)
+        return (self, *(replace(self, change=c, forms=(), form=i) for i, c in others))
+
+    def said(self, number: float | None = None) -> str:
+        """The line of the report, with its number."""
+        text = self.note or self.name.replace("-", " ")
+        return text.replace("{}", f"{number:.6g}") if number is not None else text

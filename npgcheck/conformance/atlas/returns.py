@@ -1,0 +1,303 @@
+"""Values, returns and advantages: what multiplies the score."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npgcheck.conformance.atlas import sources
+from npgcheck.conformance.atlas.entry import Choice, Number
+
+VALUES = ("value", "q_value", "advantage", "objective")
+G = ("policy_gradient", "surrogate", "natural_gradient")
+BASELINE = {"exact g": "Σ_a π(a|s) ∇log π(a|s) b(s) = 0 for every baseline b"}
+
+
+def _bootstrap(v, q):
+    return v["rewards"] + v["transitions"] @ v["value"]
+
+
+def _optimal(v, value):
+    from npgcheck.exact import optimal
+
+    return np.asarray(optimal(v.problem.mdp).value)
+
+
+def _sweeps(v, value, count):
+    expected = (v["chain_pi"] * v["rewards"]).sum(axis=1)
+    found = np.zeros(len(value))
+    for _ in range(int(count)):
+        found = expected + v["discount"] * (v["chain"] @ found)
+    return found
+
+
+def _backward(v, discount, start_of):
+    """Per row: Σ_{k ≥ start_of(t)} of the rewards of its own episode, weighed by γ^(k−start)."""
+    rows = v.pipeline.rows
+    found = np.zeros(len(rows.rewards))
+    for episode in range(rows.count):
+        mine = np.nonzero(rows.episode == episode)[0]
+        rewards = rows.rewards[mine]
+        powers = discount ** np.arange(len(mine))
+        for t, row in enumerate(mine):
+            start = start_of(t)
+            found[row] = rewards[start:] @ powers[: len(mine) - start]
+    return found
+
+
+def _only_episodes(f):
+    def change(v, critic):
+        return f(v, critic) if v.base.sampled == "episodes" else critic
+
+    return change
+
+
+@_only_episodes
+def _reward_to_go(v, critic):
+    return _backward(v, v["discount"], lambda t: t)
+
+
+@_only_episodes
+def _whole_return(v, critic):
+    return _backward(v, v["discount"], lambda t: 0)
+
+
+@_only_episodes
+def _undiscounted_to_go(v, critic):
+    return _backward(v, 1.0, lambda t: t)
+
+
+@_only_episodes
+def _from_the_start(v, critic):
+    return v["discount"] ** v.pipeline.rows.times * _reward_to_go(v, critic)
+
+
+@_only_episodes
+def _next_reward(v, critic):
+    """γ G_{t+1} − V(s_t): the return without the reward of the step itself."""
+    rows = v.pipeline.rows
+    last = np.append(rows.episode[1:] != rows.episode[:-1], True)
+    returns = _backward(v, v["discount"], lambda t: t)
+    tail = np.where(rows.terminated, 0.0, rows.next_values)
+    for t in reversed(range(len(returns))):
+        after = tail[t] if last[t] else returns[t + 1]
+        returns[t] = rows.rewards[t] + v["discount"] * after
+    following = np.where(last, tail, np.append(returns[1:], 0.0))
+    return v["discount"] * following - rows.values
+
+
+def _row_reward(v, critic):
+    rows = v.pipeline.rows
+    return critic if rows is None else rows.rewards
+
+
+def _row_swapped(v, critic):
+    rows = v.pipeline.rows
+    return critic if rows is None else rows.rewards + v["discount"] * rows.values - rows.next_values
+
+
+def _row_undiscounted(v, critic):
+    rows = v.pipeline.rows
+    return critic if rows is None else rows.rewards + rows.next_values - rows.values
+
+
+def _positive(v, critic):
+    return None if critic is None else np.maximum(critic, 0.0)
+
+
+def _with_value(v, critic):
+    rows = v.pipeline.rows
+    return critic if rows is None else rows.values
+
+
+ENTRIES = (
+    Choice("advantage", "advantage", "advantage-as-critic", "free", "Σ w φ A",
+           "the rows' own advantages", "nothing to mend", default=True),
+    Choice("advantage", "expected", "expected-advantage", "free",
+           "Σ_i w_i E_{a~π}[φ A | s_i]", "the expectation over actions is exact",
+           "nothing to mend", visible=G),
+    Choice("advantage", "q", "q-as-critic", "free", "Σ w φ Q",
+           "equal in expectation: any state baseline is", "nothing to mend",
+           visible=("policy_gradient", "natural_gradient"), hidden=BASELINE,
+           change={"critic": lambda v, c: v["q_value"]}, reads=("q_value",)),
+    Choice("advantage", "centred", "batch-mean-baseline", "free",
+           "Σ w φ (A − mean A), the mean over the batch",
+           "equal in expectation: a constant baseline", "nothing to mend",
+           visible=G, hidden=BASELINE),
+    Choice("advantage", "td", "td-residual-as-critic", "free",
+           "Σ w φ (r + γV(s′) − V(s))", "equal in expectation", "nothing to mend", visible=G,
+           hidden={"exact g": "E[r + γV(s′) − V(s) | s, a] = A(s, a)"}),
+    Choice("advantage", "q_td", "one-step-target-as-critic", "free", "Σ w φ (r + γV(s′))",
+           "equal in expectation", "nothing to mend", visible=G,
+           hidden={"exact g": "E[r + γV(s′) | s, a] = Q(s, a), and V is a baseline"}),
+    Choice("advantage", "normalised", "normalised-advantages", "convention",
+           "(A − mean A)/std A over the batch",
+           "rescales g and x; exact proposals do not change",
+           "declare Conventions(advantage='normalised')",
+           note="advantages normalised over the batch", visible=(*G, "advantage_estimate"),
+           hidden={"trust-region proposals": "a factor of g does not change a step of fixed KL"}),
+    Choice("advantage", "normalised_sample", "normalised-advantages-sample-std", "convention",
+           "(A − mean A)/std A over the batch, the standard deviation dividing by N − 1",
+           "rescales g and x, by √((N−1)/N) more than the other standard deviation",
+           "declare Conventions(advantage='normalised_sample')",
+           note="advantages normalised over the batch, std with N − 1",
+           seen=(sources.STD_EPS,), visible=G,
+           hidden={"trust-region proposals": "a factor of g does not change a step of fixed KL"}),
+    Choice("advantage", "unbiased", "unbiased-estimator", "approximation",
+           "some estimate whose expectation is g",
+           "equals g on every exact batch, differs on ordinary ones",
+           "nothing to mend if the estimator is meant", weak=True,
+           note="an unbiased estimate: exact on exact batches only", visible=G),
+    Choice("critic", "reward_to_go", "reward-to-go", "free",
+           "Σ_{k≥t} γ^(k−t) r_k in place of A_t, on episodes",
+           "equal in expectation where episodes end by termination",
+           "nothing to mend; a baseline lowers the variance", visible=G,
+           change={"row_critic": _reward_to_go}, reads=("discount",)),
+    Choice("critic", "whole_return", "whole-return", "bug",
+           "γᵗ φ_t Σ_{k≥0} γᵏ r_k: the return of the whole episode, with γᵗ in the weights as well",
+           "later steps count too little: the return is discounted from the start already; "
+           "without γᵗ in the weights it is unbiased, of high variance",
+           "sum the rewards from step t on: earlier ones cannot depend on a_t",
+           note="the whole return of the episode multiplies every score", visible=G,
+           change={"row_critic": _whole_return}, reads=("discount",)),
+    Choice("critic", "from_start", "discounted-from-the-start", "bug",
+           "Σ_{k≥t} γᵏ r_k, with γᵗ in the weights as well",
+           "γᵗ twice: later steps count too little",
+           "count the discount of a return from its own step: γ^(k−t)",
+           note="returns are discounted from the start of the episode, and weighed by γᵗ again",
+           visible=G, change={"row_critic": _from_the_start}, reads=("discount",)),
+    Choice("critic", "undiscounted_return", "undiscounted-reward-to-go", "bug",
+           "Σ_{k≥t} r_k without γ",
+           "the gradient of another objective; on long episodes large",
+           "weigh r_k by γ^(k−t)", note="returns are summed without γ", visible=G,
+           change={"row_critic": _undiscounted_to_go}),
+    Choice("critic", "reward", "reward-as-critic", "bug",
+           "Σ w φ r: the reward of the step alone",
+           "nothing that follows is credited; right at γ = 0",
+           "multiply the score with Q or A, not with the immediate reward",
+           note="only the immediate reward is credited", visible=G,
+           hidden={"γ = 0": "Q = r"},
+           change={"critic": lambda v, c: v["rewards"], "row_critic": _row_reward},
+           reads=("rewards",), families=("discrete",)),
+    Choice("critic", "next_reward", "reward-of-the-next-step", "bug",
+           "r_{t+1} beside s_t, a_t",
+           "an index shifted by one in a rollout buffer",
+           "store r_t with s_t and a_t", note="rewards are shifted by one step", visible=G,
+           change={"row_critic": _next_reward}),
+    Choice("critic", "swapped", "td-error-swapped", "bug",
+           "r + γV(s) − V(s′): V of the two states exchanged",
+           "g is wrong on every rollout; right where V(s) = V(s′)",
+           "δ = r + γV(s′) − V(s)", note="V(s) and V(s′) are exchanged in the residual",
+           visible=G, change={"row_critic": _row_swapped}, reads=("discount",)),
+    Choice("critic", "undiscounted_bootstrap", "residual-without-gamma", "bug",
+           "r + V(s′) − V(s) as the critic",
+           "γ is missing where the next value is used", "discount the next value by γ",
+           note="V(s′) is not discounted in the residual", visible=G,
+           change={"row_critic": _row_undiscounted}),
+    Choice("critic", "positive", "positive-advantages-only", "bug",
+           "max(A, 0) in place of A", "actions worse than average are never discouraged; "
+           "E_π[max(A, 0)] ≠ 0, so g is biased", "use the advantage with its sign",
+           note="negative advantages are cut off at zero", visible=G,
+           change={"critic": _positive, "row_critic": _positive}),
+    Choice("critic", "value", "value-as-critic", "bug", "Σ w φ V",
+           "g vanishes in expectation: V is a baseline", "multiply with A or Q, not V",
+           note="V(s) multiplies the score: a baseline, no signal", visible=G,
+           change={"critic": lambda v, c: np.broadcast_to(v["value"][:, None], c.shape),
+                   "row_critic": _with_value}, reads=("value",)),
+    Choice("backup", "no_gamma", "bootstrap-without-gamma", "bug",
+           "Q = r + Σ P V in place of r + γ Σ P V",
+           "Q and A; V may be right", "discount what follows: γ Σ_s′ P(s′|s,a) V(s′)",
+           note="γ is missing in Q = r + γPV", visible=("q_value", "advantage", *G),
+           change={"q_value": _bootstrap}, reads=("rewards", "transitions", "value"),
+           families=("discrete",)),
+    Choice("backup", "transposed", "transitions-transposed", "bug",
+           "P[s′, a, s] read as P[s, a, s′]",
+           "rows do not sum to one: V, Q, d are wrong by different factors; invisible for "
+           "symmetric P", "P[s, a, s′] is the probability of s′ given s and a",
+           note="the transition table is read with s and s′ exchanged",
+           visible=(*VALUES, "state_distribution", *G), hidden={"symmetric P": "Pᵀ = P"},
+           change={"transitions": lambda v, p: np.transpose(p, (2, 1, 0))},
+           forms=({"chain": lambda v, c: c.T},), families=("discrete",)),
+    Choice("backup", "optimal", "optimal-value", "bug",
+           "V* = max_a (r + γPV*) in place of V^π",
+           "a maximum where the expectation over π belongs; equal for the greedy policy only",
+           "average over the policy: V = Σ_a π (r + γPV)",
+           note="values of the optimal policy, not of the policy that is given",
+           visible=(*VALUES, *G), change={"value": _optimal}, families=("discrete",)),
+    Choice("baseline", "greedy", "greedy-baseline", "bug",
+           "A = Q − max_a Q", "a state baseline: g is right, the table of advantages is not A",
+           "A = Q − V is what advantage asks for", note="max_a Q is subtracted, not V",
+           visible=("advantage",), hidden=BASELINE,
+           change={"advantage": lambda v, a: v["q_value"] - v["q_value"].max(1, keepdims=True)},
+           reads=("q_value",), families=("discrete",)),
+    Choice("baseline", "uniform", "uniform-mean-baseline", "bug",
+           "A = Q − 1/A Σ_a Q", "a state baseline: g is right, the table of advantages is not A",
+           "subtract V = Σ_a π Q", note="the plain mean of Q is subtracted, not V",
+           visible=("advantage",), hidden=BASELINE,
+           change={"advantage": lambda v, a: v["q_value"] - v["q_value"].mean(1, keepdims=True)},
+           reads=("q_value",), families=("discrete",)),
+    Choice("baseline", "added", "baseline-added", "bug", "A = Q + V",
+           "the table of advantages; g is right in expectation", "subtract the baseline",
+           note="V is added to Q, not subtracted", visible=("advantage",), hidden=BASELINE,
+           change={"advantage": lambda v, a: v["q_value"] + v["value"][:, None]},
+           reads=("q_value", "value"), families=("discrete",)),
+    Choice("baseline", "negated", "advantage-negated", "bug", "A = V − Q",
+           "A and g change their sign", "A = Q − V", note="A = V − Q: the sign is flipped",
+           visible=("advantage", *G, "update", "trust_region_proposal"),
+           change={"advantage": lambda v, a: -a}),
+    Choice("discount", "", "wrong-discount", "bug", "another γ′ than the problem's",
+           "V, Q, A, J and d follow γ′; problems whose γ is γ′ are right",
+           "read the discount from the problem: problem.mdp.discount",
+           note="a discount of {}, whatever the problem says",
+           visible=(*VALUES, "state_distribution", *G),
+           change={"discount": lambda v, g, c: c},
+           number=Number("γ′", (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995,
+                                0.999, 1.0))),
+    Choice("backup", "sweeps", "value-sweeps-cut-off", "approximation",
+           "V after k sweeps of V ← r_π + γP_πV from zero",
+           "an error of γᵏ: small for small γ, large near γ = 1",
+           "solve (I − γP_π)V = r_π, or sweep until γᵏ is below round-off",
+           note="V after {} sweeps", visible=(*VALUES, *G),
+           change={"value": _sweeps}, reads=("chain", "chain_pi", "rewards", "discount"),
+           number=Number("k", (1, 2, 3, 5, 8, 10, 15, 16, 20, 25, 30, 32, 40, 50, 64, 100, 128,
+                               200, 256, 500, 1000), whole=True), families=("discrete",)),
+    Choice("rewards", "discounted", "reward-discounted-once-more", "bug",
+           "Σ γ^(t+1) r_t: the first reward is discounted",
+           "V, Q, A, J are γ times too small", "the first reward has weight γ⁰ = 1",
+           note="the first reward is discounted: V is γ times too small",
+           visible=(*VALUES, *G),
+           change={"rewards": lambda v, r: v["discount"] * r}, reads=("discount",),
+           families=("discrete",)),
+    Choice("rewards", "clipped", "clipped-rewards", "bug",
+           "r clipped to [−c, c]", "V, Q, A, J of another reward; right where rewards are small",
+           "keep the reward, or judge the clipped problem", note="rewards clipped to ±{}",
+           visible=(*VALUES, *G),
+           change={"rewards": lambda v, r, c: np.clip(r, -c, c)},
+           number=Number("c", (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)), families=("discrete",)),
+    Choice("rewards", "signs", "reward-signs", "bug", "sign(r) in place of r",
+           "V, Q, A, J of another reward", "keep the reward, or judge the clipped problem",
+           note="rewards replaced by their signs", visible=(*VALUES, *G),
+           change={"rewards": lambda v, r: np.sign(r)}, families=("discrete",)),
+    Choice("rewards", "column_order", "reward-table-in-column-order", "bug",
+           "r read in Fortran order: the (S, A) table reshaped from (A, S)",
+           "V, Q, A, J; invisible for S = A = 1", "rewards[s, a] has the state first",
+           note="the reward table is read in column order", visible=(*VALUES, *G),
+           change={"rewards": lambda v, r: r.T.reshape(r.shape)},
+           forms=({"rewards": lambda v, r: r.ravel().reshape(r.shape, order="F")},),
+           families=("discrete",)),
+    Choice("objective", "uniform", "objective-over-uniform-states", "bug", "J = 1/S Σ_s V(s)",
+           "J alone; right where ρ is uniform", "J = Σ_s ρ(s) V(s)",
+           note="J averages V over all states, not over the start states",
+           visible=("objective",),
+           change={"objective": lambda v, j: float(v["value"].mean())}, reads=("value",)),
+    Choice("objective", "per_step", "objective-per-step", "free",
+           "J = Σ_s d(s) r_π(s) = (1−γ) Σ_s ρ(s) V(s)",
+           "J is (1−γ) times the contract's; its gradient is (1−γ)∇J",
+           "divide by 1−γ where J is asked for", note="the mean reward per step, (1−γ)J",
+           visible=("objective",),
+           change={"objective": lambda v, j: (1.0 - v["discount"]) * j}, reads=("discount",)),
+    Choice("objective", "occupancy", "objective-over-the-occupancy", "bug", "J = Σ_s d(s) V(s)",
+           "J alone", "V already holds the whole future: average it over the start states",
+           note="J averages V over the visited states", visible=("objective",),
+           change={"objective": lambda v, j: float(v["occupancy"] @ v["value"])},
+           reads=("occupancy", "value")),
+)  # fmt: skip

@@ -1,0 +1,455 @@
+"""Score and objective: log π and its gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npgcheck.conformance.atlas import sources
+from npgcheck.conformance.atlas.entry import Choice, Number, Seen
+
+SCORED = ("score", "policy_gradient", "fisher", "fisher_vector_product", "natural_gradient")
+POLICY = ("log_prob", *SCORED, "kl")
+ONE_DIMENSION = {"one action dimension": "a mean over one number is the number"}
+
+
+def _mean(v, weights):
+    return np.einsum("sa,sad->sd", weights, v["jacobian"])[:, None, :]
+
+
+def _uniform_mean(v, _):
+    return v["jacobian"] - v["jacobian"].mean(axis=1, keepdims=True)
+
+
+def _identity_fisher(v, _):
+    j = v["jacobian"]
+    return np.einsum("s,sad,sae->de", v["f_weights"], j, j)
+
+
+def _identity_gradient(v, _):
+    return np.einsum("s,sa,sad->d", v["g_weights"], v["q_value"], v["jacobian"])
+
+
+def _identity_gradient_advantage(v, _):
+    return np.einsum("s,sa,sad->d", v["g_weights"], v["advantage"], v["jacobian"])
+
+
+def _identity_weighted(v, _):
+    joint = v["g_weights"][:, None] * v["pi"] * v["q_value"]
+    return np.einsum("sa,sad->d", joint, v["jacobian"])
+
+
+def _normalised(v):
+    x = np.asarray(v.problem.observations, dtype=float)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+
+
+def _standardised(v):
+    x = np.asarray(v.problem.observations, dtype=float)
+    return (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-8)
+
+
+def _with_features(features):
+    return {
+        "logits": lambda v, z: v.reference.policy.logits(v.theta, features(v)),
+        "jacobian": lambda v, j: v.reference.policy.logits_jacobian(v.reference.theta, features(v)),
+    }
+
+
+def _roll_states(shift):
+    return {"logits": lambda v, z: np.roll(z, shift, axis=0)}
+
+
+def _roll_actions(shift):
+    return {
+        "log_answer": lambda v, z: np.roll(z, shift, axis=1),
+        "scores": lambda v, f: np.roll(f, shift, axis=1) if v.discrete else f,
+    }
+
+
+def _entropy(v, g, c):
+    """g + β ∇H, with ∇H(s) = −Σ_a π (log π) φ."""
+    terms = np.einsum("s,sa,sad->d", v["g_weights"], v["pi"] * v["log_pi"], v["scores"])
+    return g - c * terms
+
+
+def _clip(v, g, c):
+    size = float(np.linalg.norm(g))
+    return g * min(1.0, c / size) if size > 0 else g
+
+
+def _clip_full(v, g, c):
+    return _clip(v, g, c * (1.0 - v.reference.discount))
+
+
+def _mixed(v, log_pi, c):
+    return np.log((1.0 - c) * np.exp(log_pi) + c / log_pi.shape[1])
+
+
+def _density(f):
+    """A change of the log density: f(terms, z, σ) → terms."""
+    return lambda v, value: (f(*value), *value[1:])
+
+
+_LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+def _parts(f):
+    """A change of the two coefficients (along ∇μ, across ∇log σ): f(z, σ) → pair."""
+    return lambda v, value: (*f(value[2], value[3]), *value[2:])
+
+
+def _other_std(of_std, slope):
+    """Another σ′(σ) throughout, with d log σ′/d log σ = ``slope``."""
+    return {
+        "std": lambda v, s: of_std(s),
+        "std_jacobian": lambda v, j: slope(_std_at(v))[:, :, None] * j,
+    }
+
+
+def _std_at(v):
+    return np.exp(v.reference.policy.mean_log_std(v.theta, v.problem.observations)[1])
+
+
+def _clipped_rows(v, actions, c):
+    return actions if actions is None or v.discrete else np.clip(actions, -c, c)
+
+
+def _floor(v, std, c):
+    return np.maximum(std, np.exp(-c))
+
+
+def _ceiling(v, std, c):
+    return np.minimum(std, np.exp(c))
+
+
+def _without_last_weight(v, w):
+    return np.concatenate([w[:, :-1], np.zeros((len(w), 1))], axis=1)
+
+
+def _without_last_block(v, f):
+    """The parameters of the last action are never written to."""
+    if v.problem.family not in ("tabular", "softmax"):
+        return np.full_like(f, np.nan)
+    k, a = v.problem.observation_size, v.problem.num_actions
+    kept = np.broadcast_to(np.arange(a) < a - 1, (k, a)).ravel()
+    return np.where(kept, f, 0.0)
+
+
+def _shifted(v, step):
+    """log π(θ + step) as (S, A)."""
+    return v.reference.policy.log_probabilities(v.theta + step, v.problem.observations)
+
+
+def _quotients(v, f, c, central):
+    here, units = _shifted(v, 0.0), np.eye(f.shape[2])
+    back = (lambda e: _shifted(v, -c * e)) if central else (lambda e: here)
+    width = 2.0 * c if central else c
+    return np.stack([(_shifted(v, c * e) - back(e)) / width for e in units], axis=2)
+
+
+def _one_sided(v, f, c):
+    return _quotients(v, f, c, central=False)
+
+
+def _central(v, f, c):
+    return _quotients(v, f, c, central=True)
+
+
+def _kl_slope(v, step):
+    """∇KL(π_θ ‖ π_θ′) at θ′ = θ + step: Σ_s w(s) Σ_a (π′ − π) J_a."""
+    new = np.exp(_shifted(v, step))
+    jacobian = v.reference.policy.logits_jacobian(v.theta + step, v.problem.observations)
+    return np.einsum("s,sa,sad->d", v["f_weights"], new - v["pi"], jacobian)
+
+
+def _one_sided_product(v, value, c):
+    return (_kl_slope(v, c * value[1]) / c, *value[1:])
+
+
+def _central_product(v, value, c):
+    along = c * value[1]
+    return ((_kl_slope(v, along) - _kl_slope(v, -along)) / (2.0 * c), *value[1:])
+
+
+SQUARED_RATIOS = {
+    "policy_gradient": "the ratio is one at θ, and so is its derivative's factor",
+}
+
+ENTRIES = (
+    Choice("score", "centred", "centred-score", "free",
+           "∇log π(a|s) = J_a − Σ_b π_b J_b, J the Jacobian of the logits", "E_π[φ] = 0",
+           "nothing to mend", default=True),
+    Choice("score", "uncentred", "score-missing-minus-pi", "bug",
+           "φ = J_a in place of J_a − Σ_b π_b J_b (for linear features: φ(s,a) = o ⊗ e_a)",
+           "E[φ] ≠ 0 and F = diag(dπ); g is unchanged with the exact advantage as critic, because "
+           "Σ_a π A = 0, and wrong with Q or any other baseline",
+           "subtract the mean over actions: ∇log π(a|s) = φ(s,a) − E_π φ(s,·)",
+           note="score: the −π term is missing", visible=SCORED,
+           hidden={"policy_gradient with the exact A": "Σ_a π(a|s) A(s, a) = 0"},
+           change={"scores": lambda v, f: v["jacobian"]}, reads=("jacobian",),
+           families=("discrete",)),
+    Choice("score", "plus_pi", "score-plus-pi", "bug", "φ = J_a + Σ_b π_b J_b",
+           "E[φ] = 2 Σ π J ≠ 0", "subtract the mean over actions: J_a − Σ_b π_b J_b",
+           note="score: π is added where it should be subtracted", visible=SCORED,
+           hidden={"policy_gradient with the exact A": "Σ_a π(a|s) A(s, a) = 0"},
+           change={"scores": lambda v, f: v["jacobian"] + _mean(v, v["pi"])},
+           reads=("jacobian", "pi"), families=("discrete",)),
+    Choice("score", "uniform_mean", "score-minus-uniform-mean", "bug",
+           "φ = J_a − 1/A Σ_b J_b", "right for the uniform policy only",
+           "weigh the mean over actions by π", note="score: the plain mean over actions is "
+           "subtracted, not the policy's", visible=SCORED,
+           hidden={"uniform policy": "π(a|s) = 1/A",
+                   "policy_gradient with the exact A": "Σ_a π(a|s) A(s, a) = 0"},
+           change={"scores": _uniform_mean}, reads=("jacobian",), families=("discrete",)),
+    Choice("score", "of_pi", "gradient-of-pi-not-log-pi", "bug", "φ = ∇π(a|s), without 1/π(a|s)",
+           "every score is π(a|s) times too small", "differentiate log π, or divide by π",
+           note="the gradient of π is taken, not of log π", visible=SCORED,
+           change={"scores": lambda v, f: v["pi"][:, :, None] * f}, reads=("pi",),
+           families=("discrete",)),
+    Choice("score", "negated", "negative-score", "bug", "φ = −∇log π",
+           "score and g change their sign; F does not", "φ = +∇log π(a|s)",
+           note="the sign of the score is flipped", visible=("score", "policy_gradient"),
+           hidden={"fisher": "φφᵀ does not see the sign"},
+           change={"scores": lambda v, f: -f}),
+    Choice("score", "jacobian_skipped", "softmax-jacobian-skipped", "bug",
+           "diag(π) − ππᵀ replaced by I between probabilities and logits",
+           "F = Σ_s d(s) JᵀJ and g = Σ_s d(s) Σ_a Q J_a: the chain rule stops at the softmax",
+           "multiply by the Jacobian of the softmax, diag(π) − ππᵀ",
+           note="the Jacobian of the softmax, diag(π) − ππᵀ, is skipped",
+           seen=(Seen("public code", "read"),),
+           visible=("policy_gradient", "fisher", "fisher_vector_product", "natural_gradient"),
+           change={"F": _identity_fisher, "g": _identity_gradient},
+           forms=({"F": _identity_fisher}, {"g": _identity_gradient},
+                  {"g": _identity_gradient_advantage},
+                  {"F": _identity_fisher, "g": _identity_gradient_advantage},
+                  {"g": _identity_weighted},
+                  {"scores": lambda v, f: v["jacobian"] / v["pi"][:, :, None]}),
+           reads=("jacobian", "q_value", "advantage", "pi", "g_weights", "f_weights"),
+           families=("discrete",)),
+    Choice("expectation", "pi_missing", "action-weights-missing", "bug",
+           "Σ_a φ A (or φφᵀ) in place of Σ_a π(a|s) φ A",
+           "rare actions count as much as likely ones; for the uniform policy a factor A",
+           "weigh each action by π(a|s)", note="π(a|s) is missing in the sum over actions",
+           visible=("policy_gradient", "fisher", "fisher_vector_product", "natural_gradient"),
+           change={"action_weights": lambda v, w: np.ones_like(w)},
+           forms=({"f_action_weights": lambda v, w: np.ones_like(w)},
+                  {"g_action_weights": lambda v, w: np.ones_like(w)},
+                  {"action_weights": lambda v, w: np.full_like(w, 1.0 / w.shape[1])},
+                  {"f_action_weights": lambda v, w: np.full_like(w, 1.0 / w.shape[1])},
+                  {"g_action_weights": lambda v, w: np.full_like(w, 1.0 / w.shape[1])}),
+           families=("discrete",)),
+    Choice("expectation", "pi_twice", "action-weights-squared", "bug",
+           "Σ_a π(a|s)² φ A (or φφᵀ)", "likely actions count too much",
+           "weigh each action by π(a|s) once: a sampled action carries π already",
+           note="π(a|s) enters the sum over actions twice",
+           visible=("policy_gradient", "fisher", "fisher_vector_product", "natural_gradient"),
+           change={"action_weights": lambda v, w: w**2},
+           forms=({"f_action_weights": lambda v, w: w**2},
+                  {"g_action_weights": lambda v, w: w**2}),
+           families=("discrete",)),
+    Choice("expectation", "last_forgotten", "last-action-forgotten", "bug",
+           "Σ_{a<A−1} in place of Σ_a: the loop over actions stops one short",
+           "the last action is never counted", "sum over every action",
+           note="the sum over actions leaves out the last one",
+           visible=("policy_gradient", "fisher", "fisher_vector_product", "natural_gradient"),
+           change={"action_weights": _without_last_weight},
+           forms=({"action_weights": _without_last_weight, "scores": _without_last_block},
+                  {"scores": _without_last_block},
+                  {"f_action_weights": _without_last_weight},
+                  {"g_action_weights": _without_last_weight}),
+           families=("discrete",)),
+    Choice("score", "difference", "finite-difference-eps", "approximation",
+           "(log π(θ + he_i) − log π(θ))/h for ∇log π, (∇KL(θ + εv) − ∇KL(θ))/ε for Fv",
+           "an error of order h, or h² for central differences, and of u/h in finite precision",
+           "differentiate exactly, or use central differences in float64 with a small h",
+           note="finite differences with a step of {}", seen=(sources.FINITE_DIFFERENCE,),
+           visible=("score", "fisher_vector_product"),
+           change={"scores": _one_sided, "product": _one_sided_product},
+           forms=({"scores": _central, "product": _central_product},), reads=("jacobian",),
+           number=Number("h", (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)), families=("discrete",)),
+    Choice("policy", "temperature", "softmax-temperature", "bug", "π ∝ exp(z/τ) with τ ≠ 1",
+           "log π, its gradient and everything after", "the contract's policy is softmax(z)",
+           note="a softmax temperature of {}", visible=POLICY,
+           change={"logits": lambda v, z, c: z / c, "jacobian": lambda v, j, c: j / c},
+           forms=({"logits": lambda v, z, c: z / c},),
+           number=Number("τ", (0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 5.0, 10.0), not_values=(1.0,)),
+           families=("discrete",)),
+    Choice("policy", "wrong_state", "policy-of-another-state", "bug",
+           "π(a|s′) where π(a|s) belongs: rows of the table are shifted or all the first",
+           "invisible when all states share one policy", "index the policy by the state itself",
+           note="π(a|·) is taken at another state", visible=POLICY,
+           change=_roll_states(1),
+           forms=(_roll_states(-1), {"logits": lambda v, z: np.broadcast_to(z[:1], z.shape)},
+                  {"logits": lambda v, z: z[::-1]}),
+           families=("discrete",)),
+    Choice("policy", "wrong_action", "action-index-off-by-one", "bug",
+           "log π(a+1|s) for log π(a|s)", "log_prob and score of a neighbouring action",
+           "actions are counted from 0", note="actions are counted with an offset of one",
+           visible=("log_prob", "score"), change=_roll_actions(1), forms=(_roll_actions(-1),),
+           families=("discrete",)),
+    Choice("policy", "features_normalised", "features-normalised", "bug",
+           "o/‖o‖ or (o − mean)/std in place of o", "another policy, wherever features are shared",
+           "use problem.observations as they are", note="observations are normalised first",
+           visible=SCORED, hidden={"tabular": "one-hot rows have norm one"},
+           change=_with_features(_normalised), forms=(_with_features(_standardised),),
+           families=("discrete",)),
+    Choice("policy", "exploration", "exploration-mixed-in", "bug",
+           "(1 − ε)π + ε/A in place of π", "log π of another policy",
+           "the contract's policy is the softmax alone", note="a share {} of uniform actions is "
+           "mixed into the policy", visible=("log_prob", "kl", "policy_gradient"),
+           change={"log_pi": _mixed,
+                   "action_weights": lambda v, w, c: (1.0 - c) * w + c / w.shape[1]},
+           number=Number("ε", (1e-4, 1e-3, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9)),
+           families=("discrete",)),
+    Choice("policy", "log_base_two", "log-base-two", "bug", "log₂ π in place of ln π",
+           "log π, KL and scores are 1/ln 2 = 1.4427 times too large", "nats: use the natural "
+           "logarithm", note="logarithms to base two: 1.4427 times too large",
+           visible=("log_prob", "kl"),
+           change={"log_pi": lambda v, z: z / np.log(2.0)},
+           forms=({"log_pi": lambda v, z: z / np.log(2.0),
+                   "scores": lambda v, f: f / np.log(2.0)},),
+           families=("discrete",)),
+    Choice("policy", "logit", "logit-for-log-prob", "bug", "z_a in place of z_a − log Σ_b exp z_b",
+           "wrong by the log-sum-exp of the state; differences between actions are right",
+           "subtract the log-sum-exp", note="the logit is returned, not the log-probability",
+           visible=("log_prob",), change={"log_answer": lambda v, z: v["logits"]},
+           reads=("logits",), families=("discrete",)),
+    Choice("policy", "probability", "probability-for-log-prob", "bug", "π in place of log π",
+           "positive numbers up to one", "take the logarithm", visible=("log_prob",),
+           note="the probability is returned, not its logarithm",
+           change={"log_answer": lambda v, z: v["pi"]}, reads=("pi",), families=("discrete",)),
+    Choice("gradient", "entropy", "entropy-bonus-left-in", "bug", "g + β Σ_s d(s) ∇H(π(·|s))",
+           "g turns towards the uniform policy, whose gradient is right",
+           "judge the gradient of J without the bonus", note="an entropy bonus of {} is left in",
+           visible=("policy_gradient", "natural_gradient"),
+           change={"g": _entropy},
+           forms=({"g": lambda v, g, c: _entropy(v, g, c * (1.0 - v.reference.discount))},),
+           reads=("g_weights", "pi", "log_pi", "scores"),
+           number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)),
+           families=("discrete",)),
+    Choice("gradient", "decay", "weight-decay-left-in", "bug", "g − cθ",
+           "g is right at θ = 0", "judge the gradient of J without the penalty",
+           note="a weight decay of {} is left in", visible=("policy_gradient", "natural_gradient"),
+           change={"g": lambda v, g, c: g - c * (1.0 - v.reference.discount) * v.reference.theta},
+           forms=({"g": lambda v, g, c: g - c * v.reference.theta},),
+           number=Number("c", (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0))),
+    Choice("gradient", "clipped", "gradient-clipped", "bug", "g · min(1, c/‖g‖)",
+           "the direction is right; large gradients are too short",
+           "return the gradient itself; clip in the optimiser if at all",
+           note="gradients longer than {} are cut to that length",
+           visible=("policy_gradient", "natural_gradient"),
+           change={"g": _clip}, forms=({"g": _clip_full},),
+           number=Number("c", (1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0))),
+    Choice("gradient", "unit", "gradient-normalised", "bug", "g/‖g‖",
+           "every gradient has length one", "return the gradient itself",
+           note="the gradient is scaled to length one", visible=("policy_gradient",),
+           hidden={"trust-region proposals": "a factor of g does not change a step of fixed KL"},
+           change={"g": lambda v, g: g / max(float(np.linalg.norm(g)), 1e-300)}),
+    # ---- Gaussian policies ----------------------------------------------------------------------
+    Choice("density", "std_variance", "std-variance-confusion", "bug",
+           "σ where σ² belongs, or the other way round: z²σ for z², or exp applied twice",
+           "log π, score and F wherever σ ≠ 1", "log π = −½ Σ [(a − μ)²/σ² + 2 log σ + log 2π]",
+           note="standard deviation and variance are confused",
+           seen=(sources.STD_VARIANCE,), visible=POLICY, hidden={"σ = 1": "σ² = σ"},
+           change=_other_std(np.sqrt, lambda s: 0.5 + 0.0 * s),
+           forms=(
+               _other_std(np.square, lambda s: 2.0 + 0.0 * s), _other_std(np.exp, lambda s: s),
+               _other_std(np.sqrt, lambda s: 1.0 + 0.0 * s),
+               _other_std(np.square, lambda s: 1.0 + 0.0 * s),
+               _other_std(np.exp, lambda s: 1.0 + 0.0 * s),
+               {"parts": _parts(lambda z, s: (z, z**2 * s - 1.0)), "log_density": _density(
+                   lambda t, z, s: -0.5 * (z**2 * s + 2 * np.log(s) + _LOG_2PI))},
+               {"parts": _parts(lambda z, s: (z, z**2 - 1.0))},
+               {"parts": _parts(lambda z, s: (z / s, z**2 * s - 1.0))},
+               {"log_density": _density(
+                   lambda t, z, s: -0.5 * (z**2 + np.log(s) + _LOG_2PI))},
+           ), families=("gaussian",)),
+    Choice("density", "mean_over_dimensions", "logprob-not-summed-over-dims", "bug",
+           "1/m Σ_i log π(a_i|s) over m action dimensions",
+           "log π and score are 1/m, F is 1/m² of the right ones; invisible for m = 1",
+           "sum the log-densities of independent dimensions",
+           note="log π is averaged over the action dimensions, not summed",
+           seen=(sources.SUM_OVER_DIMENSIONS,), visible=("log_prob", *SCORED),
+           hidden=ONE_DIMENSION,
+           change={"parts": lambda v, p: (p[0] / p[0].shape[-1], p[1] / p[1].shape[-1], *p[2:]),
+                   "log_density": lambda v, p: (p[0] / p[0].shape[-1], *p[1:])},
+           families=("gaussian",)),
+    Choice("density", "minus_one", "log-std-score-missing-minus-one", "bug",
+           "∂log π/∂log σ = z² in place of z² − 1", "E[φ] ≠ 0 for the rows of log σ",
+           "differentiate −log σ too: z² − 1", note="the −1 is missing in ∂log π/∂log σ = z² − 1",
+           visible=SCORED, change={"parts": _parts(lambda z, s: (z / s, z**2))},
+           families=("gaussian",)),
+    Choice("density", "no_precision", "mean-score-missing-variance", "bug",
+           "∂log π/∂μ = a − μ, without 1/σ²", "wrong wherever σ ≠ 1",
+           "divide by the variance: (a − μ)/σ²", note="1/σ² is missing in ∂log π/∂μ",
+           visible=SCORED, hidden={"σ = 1": "1/σ² = 1"},
+           change={"parts": _parts(lambda z, s: (z * s, z**2 - 1.0))}, families=("gaussian",)),
+    Choice("density", "not_detached", "sampled-action-not-detached", "bug",
+           "the sampled action a = μ + σε stays in the graph: ∂log π/∂μ = 0",
+           "the rows of μ in g vanish; z does not depend on θ",
+           "detach the sampled action before log π", note="the action moves with μ: its gradient "
+           "vanishes", seen=(sources.NOT_DETACHED,), visible=SCORED,
+           change={"parts": _parts(lambda z, s: (0.0 * z, z**2 - 1.0))},
+           forms=({"parts": _parts(lambda z, s: (0.0 * z, -1.0 + 0.0 * z))},),
+           families=("gaussian",)),
+    Choice("density", "no_log_std", "log-std-omitted", "bug",
+           "no gradient with respect to log σ: its rows are zero",
+           "σ never learns; the rows of log σ in score, g and F vanish",
+           "put log σ among the parameters", note="the parameters of log σ are left out",
+           seen=(sources.LOG_STD_OMITTED,), visible=SCORED,
+           change={"parts": _parts(lambda z, s: (z / s, 0.0 * z))}, families=("gaussian",)),
+    Choice("density", "clipped_action", "clipped-action-in-logprob", "bug",
+           "∇log π at clip(a, −c, c), the action that the environment saw",
+           "E[φ] ≠ 0; visible on rows with actions beyond the bound",
+           "keep the sampled action for log π and clip only what goes to the environment",
+           note="log π at actions clipped to ±{}", seen=(sources.CLIPPED_ACTION,),
+           visible=("policy_gradient", "fisher", "natural_gradient"),
+           hidden={"actions within the bound": "clipping does nothing"},
+           change={"row_actions": _clipped_rows},
+           number=Number("c", (0.1, 0.2, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)),
+           families=("gaussian",)),
+    Choice("density", "constant", "density-constant-missing", "bug",
+           "log π without −½ m log 2π", "log_prob is shifted by a constant; nothing else changes",
+           "keep −½ log 2π per dimension", note="the constant −½ m log 2π is missing",
+           visible=("log_prob",), hidden={"score": "a constant has no gradient",
+                                          "kl": "the constant cancels"},
+           change={"log_density": _density(lambda t, z, s: t + 0.5 * _LOG_2PI)},
+           forms=({"log_density": _density(lambda t, z, s: -0.5 * z**2)},
+                  {"log_density": _density(lambda t, z, s: -0.5 * z**2 - 0.5 * _LOG_2PI)}),
+           families=("gaussian",)),
+    Choice("density", "clamped", "log-std-clamped", "bug", "log σ clipped to a bound",
+           "wrong only where σ lies beyond the bound", "use log σ as it is, or widen the bound",
+           note="log σ is clipped at a bound of {}", visible=POLICY,
+           hidden={"σ within the bound": "clipping does nothing"},
+           change={"std": _floor}, forms=({"std": _ceiling},
+                   {"std": lambda v, s, c: np.maximum(s, np.exp(c))},
+                   {"std": lambda v, s, c: np.minimum(s, np.exp(-c))}),
+           number=Number("bound", (0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)),
+           families=("gaussian",)),
+    Choice("density", "tanh", "tanh-jacobian", "bug",
+           "log π without −Σ log(1 − tanh² u) for squashed actions",
+           "not through this contract: the missing term does not depend on θ",
+           "add the log-Jacobian where densities of squashed actions are compared",
+           seen=(sources.TANH,),
+           told=False, hidden={"score, fisher, kl": "the term depends on the action alone, not on θ"},
+           families=("gaussian",)),
+    # ---- surrogate ------------------------------------------------------------------------------
+    Choice("surrogate", "inverted", "ratio-upside-down", "bug", "Σ w π/π′ A in place of π′/π A",
+           "the surrogate falls where it should rise", "π′/π: the new policy above",
+           note="the importance ratio is upside down", visible=("surrogate",),
+           change={"surrogate": lambda v, s: (float(np.sum(s[3] * (1.0 / s[1] - 1.0) * s[2])),
+                                              *s[1:])}),
+    Choice("surrogate", "log", "surrogate-of-log-probabilities", "bug",
+           "Σ w log(π′/π) A in place of (π′/π) A", "the same gradient at θ, other values away "
+           "from it", "use the ratio π′/π", note="log-probabilities stand where the ratio belongs",
+           visible=("surrogate",), hidden={"policy_gradient": "the gradients agree at θ"},
+           change={"surrogate": lambda v, s: (float(np.sum(s[3] * np.log(s[1]) * s[2])), *s[1:])}),
+    Choice("surrogate", "clipped", "clipped-surrogate", "bug",
+           "min(r A, clip(r, 1 − ε, 1 + ε) A), r = π′/π",
+           "equal near θ; the objective of PPO, not the surrogate of TRPO",
+           "leave the ratio unclipped", note="ratios clipped to 1 ± {}", visible=("surrogate",),
+           hidden=SQUARED_RATIOS,
+           change={"surrogate": lambda v, s, c: (float(np.sum(s[3] * (np.minimum(
+               s[1] * s[2], np.clip(s[1], 1.0 - c, 1.0 + c) * s[2]) - s[2]))), *s[1:])},
+           number=Number("ε", (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5))),
+)  # fmt: skip

@@ -1,0 +1,188 @@
+"""Numbers that choices carry, by least squares over a few answers: λ, γ′, a temperature, a bound.
+
+An estimate starts from a grid, is refined by Gauss–Newton steps with secant slopes, and is then
+read as the roundest number that reproduces the answers as well: people write round numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npgcheck.conformance.atlas.entry import Choice
+from npgcheck.conformance.diagnosis.pipeline import Applied
+from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, Setup, resolution, system
+from npgcheck.conformance.fitting import Record
+from npgcheck.errors import NpgcheckError
+
+if TYPE_CHECKING:
+    from npgcheck.conformance.diagnosis.search import Question
+
+#: Answers that a number is estimated on; the others then judge it.
+ESTIMATED_ON = 4
+#: Starting points this bad are not refined: the grids are so fine that a number that explains the
+#: answers shows beside its nearest neighbour.
+FAR = 0.9
+#: Points between two of a grid, among which the valley is looked for.
+FINER = 13
+
+
+def numbers(
+    pipelines: Pipelines, choice: Choice, asked: Question, setup: Setup
+) -> Iterator[Applied]:
+    """The choice with the number that fits a few answers best, rounded where that is as good."""
+    number = choice.number
+    if number is None:  # pragma: no cover - only numbered choices are asked
+        return
+    records = asked.records[:ESTIMATED_ON]
+    limit = max(resolution(r) for r in records)
+
+    def worst(value: float) -> float:
+        return _worst(pipelines, Applied(choice, value), records, asked.quantity, setup)
+
+    def first(value: float) -> float:
+        return _worst(pipelines, Applied(choice, value), records[:1], asked.quantity, setup)
+
+    tried = [(first(value), value) for value in number.start]
+    if number.whole:
+        # Where two numbers explain a few answers, the fresh ones decide between them.
+        near = [value for misfit, value in tried if misfit <= limit]
+        yield from (Applied(choice, value) for value in near if worst(value) <= limit)
+        return
+    best = min(tried)
+    if not best[0] <= FAR:
+        return
+    index = number.start.index(best[1])
+    low = number.start[max(0, index - 1)]
+    high = number.start[min(len(number.start) - 1, index + 1)]
+    low, high = _bracket(first, low, high)
+    value = _minimise(first, low, high)
+    if worst(value) > max(limit, 1e-6):
+        return
+    for digits in (1, 2, 3, 4, 6, 17):
+        rounded = float(f"{value:.{digits}g}")
+        if any(abs(rounded - n) <= 1e-9 * max(1.0, abs(n)) for n in number.not_values):
+            return
+        if worst(rounded) <= limit:
+            yield Applied(choice, rounded)
+            return
+
+
+def _worst(
+    pipelines: Pipelines,
+    applied: Applied,
+    records: Sequence[Record],
+    quantity: str,
+    setup: Setup,
+) -> float:
+    found = 0.0
+    for record in records:
+        view = pipelines.view(record, setup.base, (applied,))
+        if view is None:
+            continue
+        with np.errstate(all="ignore"):
+            try:
+                misfit = MISFITS[quantity][1](view, record, setup)
+            except (np.linalg.LinAlgError, NpgcheckError):
+                return np.inf
+        if not np.isnan(misfit):
+            found = max(found, float(misfit))
+    return found
+
+
+def _bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """The neighbours of the best of some points between: beyond a bound nothing changes, and
+    golden sections need a valley."""
+    points = np.geomspace(low, high, FINER) if low > 0 else np.linspace(low, high, FINER)
+    best = int(np.argmin([misfit(float(p)) for p in points]))
+    return float(points[max(0, best - 1)]), float(points[min(FINER - 1, best + 1)])
+
+
+def _minimise(worst, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+    """Golden sections on a logarithmic scale where all are positive; |misfit| has one valley."""
+    logarithmic = low > 0
+    a, b = (np.log(low), np.log(high)) if logarithmic else (low, high)
+    back = np.exp if logarithmic else float
+    ratio = 0.5 * (np.sqrt(5.0) - 1.0)
+    c, d = b - ratio * (b - a), a + ratio * (b - a)
+    at_c, at_d = worst(float(back(c))), worst(float(back(d)))
+    for _ in range(70):
+        if at_c < at_d:
+            b, d, at_d = d, c, at_c
+            c = b - ratio * (b - a)
+            at_c = worst(float(back(c)))
+        else:
+            a, c, at_c = c, d, at_d
+            d = a + ratio * (b - a)
+            at_d = worst(float(back(d)))
+        if min(at_c, at_d) == 0.0 or b - a < 1e-15:
+            break
+        if _ == 20 and min(at_c, at_d) > 1e-2:
+            break  # no valley that leads down to the answers
+    return float(back(c if at_c < at_d else d))
+
+
+def damping(
+    pipelines: Pipelines, applied: tuple[Applied, ...], asked: Question, setup: Setup
+) -> float | None:
+    """λ by least squares on the first answer, when the second agrees."""
+    found: list[float] = []
+    for record in asked.records[:2]:
+        view = pipelines.view(record, setup.base, applied)
+        if view is None:
+            return None
+        try:
+            size = _damping_of(view, record, asked.quantity, setup)
+        except (np.linalg.LinAlgError, NpgcheckError):
+            return None
+        if size is None or not np.isfinite(size) or size <= 1e-12:
+            return None
+        found.append(size)
+        if len(found) == 1:
+            misfit = _misfit(view, record, asked.quantity, replace(setup, damping=size))
+            if not misfit <= max(1e-6, resolution(record)):
+                return None
+    if len(found) < 2 or abs(found[0] - found[1]) > 1e-4 * found[0]:
+        return None
+    for digits in (1, 2, 3, 5, 17):
+        rounded = float(f"{found[0]:.{digits}g}")
+        if abs(rounded - found[0]) <= 1e-5 * found[0]:
+            return rounded
+    return found[0]  # pragma: no cover - the last rounding keeps every digit
+
+
+def _misfit(view, record: Record, quantity: str, setup: Setup) -> float:  # type: ignore[no-untyped-def]
+    with np.errstate(all="ignore"):
+        try:
+            return float(MISFITS[quantity][1](view, record, setup))
+        except (np.linalg.LinAlgError, NpgcheckError):
+            return np.inf
+
+
+def _damping_of(view, record: Record, quantity: str, setup: Setup) -> float | None:  # type: ignore[no-untyped-def]
+    solve = system(view, record, replace(setup, variant=(setup.variant + ("normalised",))[:2]))
+    if solve is None:
+        return None
+    if quantity == "fisher":
+        return float(np.trace(record.value - solve.bare)) / len(solve.bare)
+    if quantity == "fisher_vector_product":
+        v = record.probe.args[0]
+        return float(v @ (record.value - solve.bare @ v)) / float(v @ v)
+    if quantity in ("natural_gradient", "update", "train"):
+        x = record.value
+        if quantity != "natural_gradient":
+            x = (x - record.reference.theta) / float(record.probe.args[-1])
+        square = float(x @ x)
+        return float(x @ (solve.right - solve.matrix @ x)) / square if square else None
+    moved = record.value - record.reference.theta
+    square = float(solve.right @ solve.right)
+    if square == 0.0:
+        return None
+    aside = moved - solve.right * (float(solve.right @ moved) / square)
+    image = solve.matrix @ moved
+    image = image - solve.right * (float(solve.right @ image) / square)
+    size = float(aside @ aside)
+    return -float(aside @ image) / size if size else None

@@ -1,0 +1,512 @@
+"""What each quantity would answer under a set of choices, and how far an answer is from that.
+
+A misfit is relative: the norm of the disagreement over the norm of what was predicted. It is
+compared with :func:`resolution`, which lies far above the rounding of any answer that was judged
+and far below any mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.diagnosis.pipeline import (
+    Applied,
+    Base,
+    Pipeline,
+    View,
+    gaussian_scores,
+    log_softmax,
+)
+from npgcheck.conformance.fitting import Record
+
+Array = np.ndarray
+
+#: A prediction counts as reproducing an answer at this relative error. Rounding leaves at most
+#: 1e-8 (κ up to 1e4, sums of some hundred terms), the mildest mistakes that have names 1e-5.
+REPRODUCED = 1e-7
+#: … or at so many units of round-off of a coarser answer, and never beyond LARGEST.
+UNITS = 1e3
+LARGEST = 1e-3
+#: Absolute rounding of sums that cancel, such as KL at θ itself; all problems have scales near one.
+FLOOR = 1e-13
+#: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
+NULL = 1e-11
+#: Beyond this a candidate is given up before anything costly is computed.
+FAR_OFF = 1e-2
+#: What an error of x counts beside one of its residual: cond F is 1e4 at most where x is judged.
+SEEN = 1e-4
+_LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+def resolution(record: Record) -> float:
+    """The relative error at which a prediction counts as the answer."""
+    return min(LARGEST, max(REPRODUCED, UNITS * record.roundoff))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The conventions that a prediction takes as given.
+
+    Attributes:
+        base: what is averaged over, and how.
+        variant: names of the normalisations, such as ("normalised", "unnormalised").
+        damping: λ in the subject's own normalisation.
+        iterations: conjugate-gradient iterations, or 0 for a converged solve.
+        length: undamped or damped.
+    """
+
+    base: Base = field(default_factory=Base)
+    variant: tuple[str, ...] = ()
+    damping: float = 0.0
+    iterations: int = 0
+    length: str = "undamped"
+
+
+@dataclass(frozen=True)
+class Solve:
+    """The linear system of x: what a choice of the solver may look at.
+
+    Attributes:
+        matrix: c_F F + λI.
+        bare: c_F F.
+        right: c_g g.
+        damping: λ.
+    """
+
+    matrix: Array
+    bare: Array
+    right: Array
+    damping: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Two policies at every state: what a choice of KL may look at.
+
+    ``old`` and ``new`` are log-probabilities (S, A) of a softmax policy, or (mean, σ) pairs;
+    ``weights`` are the probabilities of both, as far as there are finitely many actions.
+    """
+
+    old: Any
+    new: Any
+    weights: Any = None
+
+    def swapped(self) -> Divergence:
+        """The two policies exchanged."""
+        back = None if self.weights is None else self.weights[::-1]
+        return Divergence(self.new, self.old, back)
+
+
+Misfit = Callable[[View, Record, Setup], float]
+
+
+def relative(answer: Array, predicted: Array) -> float:
+    """‖answer − predicted‖∞ over the larger of their norms."""
+    answer, predicted = np.asarray(answer, dtype=float), np.asarray(predicted, dtype=float)
+    if answer.shape != predicted.shape or not np.isfinite(predicted).all():
+        return np.inf
+    size = max(float(np.abs(predicted).max(initial=0.0)), float(np.abs(answer).max(initial=0.0)))
+    gap = float(np.abs(answer - predicted).max(initial=0.0))
+    return 0.0 if gap <= FLOOR else gap / size if size > 0 else np.inf
+
+
+def factor(view: View, name: str, index: int = 0) -> float | None:
+    """The number under the name of a normalisation, or None where it has no such number."""
+    base = view.base
+    measure = view.reference.measure(base.sampled, base.weighting)
+    numbers = measure.scales[name] if measure is not None else ()
+    return numbers[index] if index < len(numbers) else None
+
+
+# ---- one function per quantity -------------------------------------------------------------------
+
+
+def _log_prob(v: View, record: Record, setup: Setup) -> float:
+    state, action = record.probe.args
+    if v.discrete:
+        return relative(record.value, v["log_answer"][state, int(action)])
+    mean, sigma = v["mean"][state], v["std"][state]
+    z = (np.asarray(action, dtype=float) - mean) / sigma
+    terms = -0.5 * (z**2 + 2.0 * np.log(sigma) + _LOG_2PI)
+    return relative(record.value, np.sum(v.through("log_density", (terms, z, sigma))[0]))
+
+
+def _score(v: View, record: Record, setup: Setup) -> float:
+    state, action = record.probe.args
+    if v.discrete:
+        predicted = v["scores"][state, int(action)]
+    else:
+        z = (np.asarray(action, dtype=float) - v["mean"][state]) / v["std"][state]
+        predicted = gaussian_scores(v, z[None], np.array([state]))[0]
+        for a in v.applied:
+            if "scores" in a.choice.change:
+                predicted = a.on("scores", v, predicted)
+    return relative(record.value, _coordinates(v, record) @ predicted)
+
+
+def _plain(part: str) -> Misfit:
+    def misfit(v: View, record: Record, setup: Setup) -> float:
+        return relative(record.value, v[part])
+
+    return misfit
+
+
+def _state_distribution(v: View, record: Record, setup: Setup) -> float:
+    scale = factor(v, *_name(setup.variant, 0))
+    if scale is None:
+        return np.inf
+    found = v["state_distribution"] if setup.base.sampled == "mdp" else v["weights"]
+    return relative(record.value, scale * found)
+
+
+def _gradient(v: View, record: Record, setup: Setup) -> float:
+    scale, g = factor(v, *_name(setup.variant, 0)), v["g"]
+    if scale is None or g is None:
+        return np.inf
+    return relative(record.value, _coordinates(v, record) @ (scale * g))
+
+
+def _fisher(v: View, record: Record, setup: Setup) -> float:
+    scale = factor(v, *_name(setup.variant, 0))
+    if scale is None:
+        return np.inf
+    t = _coordinates(v, record)
+    matrix = t @ (scale * v["F"]) @ t.T
+    return relative(record.value, matrix + setup.damping * np.eye(len(matrix)))
+
+
+def _product(v: View, record: Record, setup: Setup) -> float:
+    scale = factor(v, *_name(setup.variant, 0))
+    if scale is None:
+        return np.inf
+    t, vector = _coordinates(v, record), record.probe.args[0]
+    found = t @ (scale * v["F"]) @ (t.T @ vector) + setup.damping * vector
+    return relative(record.value, v.through("product", (found, vector))[0])
+
+
+def _kl(v: View, record: Record, setup: Setup) -> float:
+    scale = factor(v, *_name(setup.variant, 0))
+    if scale is None:
+        return np.inf
+    other, policy = record.probe.args[0], v.reference.policy
+    observations = v.problem.observations
+    if v.discrete:
+        logits = v.at(other).through("logits", policy.logits(other, observations))
+        new = v.through("log_pi", log_softmax(logits))
+        parts = Divergence(v["log_pi"], new, (v["pi"], np.exp(log_softmax(logits))))
+    else:
+        mean, log_std = policy.mean_log_std(other, observations)
+        std = v.at(other).through("std", np.exp(log_std))
+        mean = v.at(other).through("mean", mean)
+        parts = Divergence((v["mean"], v["std"]), (mean, std))
+    if setup.variant[-1] == "reverse":
+        parts = parts.swapped()
+    terms = v.through("kl_terms", (divergence(parts, v.discrete), parts))[0]
+    value = float(v["f_weights"] @ terms)
+    return relative(record.value, v.through("kl", (scale * value, other))[0])
+
+
+def divergence(parts: Divergence, discrete: bool) -> Array:
+    """KL(old ‖ new) at every state; (S,)."""
+    if discrete:
+        return (parts.weights[0] * (parts.old - parts.new)).sum(axis=1)
+    (m0, s0), (m1, s1) = parts.old, parts.new
+    return (np.log(s1 / s0) + (s0**2 + (m0 - m1) ** 2) / (2.0 * s1**2) - 0.5).sum(axis=1)
+
+
+def system(v: View, record: Record, setup: Setup) -> Solve | None:
+    """(c_F F + λI) x = c_g g under the choices."""
+    scale, lift = factor(v, *_name(setup.variant, 0)), factor(v, *_name(setup.variant, 1))
+    g = v["g"]
+    if scale is None or lift is None or g is None:
+        return None
+    bare = scale * v["F"]
+    matrix = v.through("matrix", bare)
+    if setup.damping:
+        matrix = matrix + setup.damping * np.eye(len(matrix))
+    return Solve(matrix, bare, lift * g, setup.damping)
+
+
+def solution(v: View, solve: Solve, setup: Setup) -> Array:
+    """x by the minimum-norm solve, by k steps of conjugate gradient, or as a choice has it."""
+    for a in v.applied:
+        if "direction" in a.choice.change:
+            return np.asarray(a.on("direction", v, solve))
+    if setup.iterations:
+        return conjugate_gradient(solve.matrix, solve.right, setup.iterations)
+    return pseudo_solve(solve.matrix, solve.right)
+
+
+def pseudo_solve(matrix: Array, right: Array) -> Array:
+    """The minimum-norm least-squares solution for a symmetric matrix."""
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    kept = np.abs(values) > NULL * max(float(np.abs(values).max(initial=0.0)), 1e-300)
+    inverse = np.zeros_like(values)
+    inverse[kept] = 1.0 / values[kept]
+    return vectors @ (inverse * (vectors.T @ right))
+
+
+def conjugate_gradient(matrix: Array, right: Array, iterations: int) -> Array:
+    """The textbook recurrence from zero, stopped early only where the residual vanishes."""
+    x, r = np.zeros(len(right)), np.array(right)
+    p, square = r.copy(), float(r @ r)
+    start = square
+    for _ in range(iterations):
+        if square <= 1e-26 * start or square == 0.0:
+            break
+        image = matrix @ p
+        curve = float(p @ image)
+        if curve == 0.0:
+            return np.full(len(right), np.nan)  # a direction of null(F): no step is defined
+        x, r = x + square / curve * p, r - square / curve * image
+        square, before = float(r @ r), square
+        p = r + square / before * p
+    return x
+
+
+def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
+    """How far x is from the solution, modulo null(F)."""
+    solve = system(v, record, setup)
+    if solve is None:
+        return np.inf
+    t = _coordinates(v, record)
+    if _direct(v, setup):
+        predicted = (
+            np.linalg.solve(t.T, solution(v, solve, setup))
+            if _turned(v)
+            else solution(v, solve, setup)
+        )
+        return relative(visible(v, x), visible(v, predicted))
+    inner = t.T @ x if _turned(v) else x
+    # Every least-squares solution satisfies Mᵀ(Mx − g) = 0; most candidates are far from it.
+    missing = solve.matrix.T @ (solve.matrix @ inner - solve.right)
+    reach = solve.matrix.T @ solve.right
+    if float(np.abs(missing).max()) > FAR_OFF * float(np.abs(reach).max()):
+        return 1.0
+    # F x = g has a solution only for g in range(F); a least-squares solve drops the rest.
+    predicted = pseudo_solve(solve.matrix, solve.right)
+    residual = relative(solve.matrix @ inner, solve.matrix @ predicted)
+    # A matrix that has lost directions (F = 0) says nothing about x along them, and must not
+    # explain it. Errors of x itself are those of the residual times cond F, hence the looser limit.
+    seen = relative(visible(v, inner), visible(v, predicted))
+    return max(residual, SEEN * seen)
+
+
+def _direct(v: View, setup: Setup) -> bool:
+    """Whether x comes from a formula of its own, not from the linear system."""
+    return bool(setup.iterations) or any("direction" in a.choice.change for a in v.applied)
+
+
+def _aside(solve: Solve, x: Array) -> float:
+    """How far Mᵀ(Mx) is from a multiple of Mᵀg, relative to its size."""
+    image, right = solve.matrix.T @ (solve.matrix @ x), solve.matrix.T @ solve.right
+    square, size = float(right @ right), float(np.linalg.norm(image))
+    if square == 0.0 or size == 0.0:
+        return 1.0
+    return float(np.linalg.norm(image - float(right @ image) / square * right)) / size
+
+
+def visible(v: View, x: Array) -> Array:
+    """The part of x in range(F) of the right F under this base: the rest moves no policy."""
+    pipeline = v.pipeline
+    if "_range" not in pipeline.__dict__:
+        values, vectors = np.linalg.eigh(pipeline.get("F", ()))
+        kept = vectors[:, values > NULL * max(float(values.max(initial=0.0)), 1e-300)]
+        pipeline._range = kept @ kept.T
+    return pipeline._range @ x
+
+
+def _natural(v: View, record: Record, setup: Setup) -> float:
+    return _against_solution(v, record, setup, record.value)
+
+
+def _update(v: View, record: Record, setup: Setup) -> float:
+    step, theta = float(record.probe.args[-1]), record.reference.theta
+    if any("update" in a.choice.change for a in v.applied):
+        solve = system(v, record, setup)
+        if solve is None:
+            return np.inf
+        x = solution(v, solve, setup)
+        predicted = v.through("update", (theta + step * x, theta, step, x))[0]
+        return relative(visible(v, record.value - theta), visible(v, predicted - theta))
+    return _against_solution(v, record, setup, (record.value - theta) / step)
+
+
+def _proposal(v: View, record: Record, setup: Setup) -> float:
+    found = _length_of(v, record, setup)
+    if found is None:
+        return np.inf
+    aside, fraction = found
+    return max(aside, abs(fraction - 1.0))
+
+
+#: Factors by which line searches in use shorten a step.
+SHRINKS = (0.5, 0.8, 0.9, 0.7, 0.1)
+
+
+def _step(v: View, record: Record, setup: Setup) -> float:
+    if not np.any(record.value - record.reference.theta):
+        return np.nan  # a line search that stayed where it was says nothing about the direction
+    found = _length_of(v, record, setup)
+    if found is None:
+        return np.inf
+    aside, fraction = found
+    if not 0.0 < fraction <= 1.0 + 1e-6:
+        return np.inf
+    powers = [np.log(fraction) / np.log(s) for s in SHRINKS]
+    return max(aside, min(abs(p - round(p)) for p in powers))
+
+
+def _length_of(v: View, record: Record, setup: Setup) -> tuple[float, float] | None:
+    """How far the displacement points aside, and its length over the predicted one."""
+    moved, delta = record.value - record.reference.theta, float(record.probe.args[0])
+    solve = system(v, record, setup)
+    if solve is None:
+        return None
+    t = _coordinates(v, record)
+    if not (_turned(v) or _direct(v, setup)) and _aside(solve, moved) > FAR_OFF:
+        return FAR_OFF, 1.0
+    x = solution(v, solve, setup)
+    if _turned(v):
+        x = np.linalg.solve(t.T, x)
+    if not np.isfinite(x).all():
+        return None
+    seen, wanted = visible(v, moved), visible(v, x)
+    square = float(wanted @ wanted)
+    if square == 0.0:
+        return None
+    along = float(seen @ wanted) / square
+    aside = relative(seen, along * wanted)
+    metric = solve.matrix if setup.length == "damped" else solve.bare
+    curve = float(x @ (metric @ x))
+    usual = float(np.sqrt(2.0 * delta / curve)) if curve > 0 else np.nan
+    length = v.through("length", (usual, x, solve, delta))[0]
+    return (aside, along / length) if np.isfinite(length) and length != 0 else None
+
+
+def _turned(v: View) -> bool:
+    return any("coordinates" in a.choice.change for a in v.applied)
+
+
+def _coordinates(v: View, record: Record) -> Array:
+    """T with φ′ = Tφ: the identity, unless a choice takes other coordinates of θ."""
+    return v.through("coordinates", np.eye(len(record.reference.theta)))
+
+
+def _surrogate(v: View, record: Record, setup: Setup) -> float:
+    """The gain L(θ′) − L(θ); records carry gains, see :func:`gains`."""
+    scale = factor(v, *_name(setup.variant, 0))
+    if scale is None:
+        return np.inf
+    other, policy, rows = record.probe.args[0], v.reference.policy, v.pipeline.rows
+    if setup.base.sampled == "mdp":
+        if not v.discrete:
+            return np.nan
+        logits = v.at(other).through("logits", policy.logits(other, v.problem.observations))
+        new = np.exp(log_softmax(logits))
+        ratio = new / v["pi"]
+        terms = ((new - v["pi"]) * v["critic"]).sum(axis=1)
+        gain = float(v["g_weights"] @ terms)
+        pieces = (ratio, v["critic"], v["g_weights"][:, None] * v["pi"])
+    else:
+        critic = v["row_critic"]
+        if critic is None:
+            return np.inf
+        observations = np.asarray(v.problem.observations)[rows.states]
+        before = policy.log_prob(v.reference.theta, observations, rows.actions)
+        after = policy.log_prob(other, observations, rows.actions)
+        ratio = np.exp(after - before)
+        gain = float((v["row_weights"] * critic) @ np.expm1(after - before))
+        pieces = (ratio, critic, v["row_weights"])
+    return relative(record.value, scale * v.through("surrogate", (gain, *pieces))[0])
+
+
+def gains(records: Sequence[Record]) -> list[Record]:
+    """Records of a surrogate as differences from the answer at θ itself, which is free."""
+    anchors = {r.probe.position: float(r.value) for r in records if r.probe.label == "θ itself"}
+    return [
+        replace(r, answer=replace(r.answer, value=r.value - anchors[r.probe.position]))
+        for r in records
+        if r.probe.label != "θ itself" and r.probe.position in anchors
+    ]
+
+
+def _name(variant: tuple[str, ...], position: int) -> tuple[str, int]:
+    name, _, index = variant[position].partition("#")
+    return name, int(index or 0)
+
+
+MISFITS: dict[str, tuple[tuple[str, ...], Misfit]] = {
+    "log_prob": (("log_answer", "log_density"), _log_prob),
+    "score": (("scores", "coordinates"), _score),
+    "value": (("value",), _plain("value")),
+    "q_value": (("q_value",), _plain("q_value")),
+    "advantage": (("advantage",), _plain("advantage")),
+    "objective": (("objective",), _plain("objective")),
+    "state_distribution": (("state_distribution",), _state_distribution),
+    "policy_gradient": (("g", "coordinates"), _gradient),
+    "fisher": (("F", "coordinates"), _fisher),
+    "fisher_vector_product": (("product", "coordinates"), _product),
+    "surrogate": (("surrogate",), _surrogate),
+    "kl": (("kl",), _kl),
+    "natural_gradient": (("direction", "coordinates"), _natural),
+    "update": (("update", "coordinates"), _update),
+    "train": (("update", "coordinates"), _update),
+    "trust_region_proposal": (("length", "coordinates"), _proposal),
+    "trust_region_step": (("length", "coordinates"), _step),
+}
+"""Quantity → the parts that it ends in, and its misfit."""
+
+
+_G = ("unnormalised", "normalised", "normalised#1")
+_F = ("normalised", "unnormalised", "normalised#1")
+
+
+def variants(quantity: str, sampled: str) -> Iterator[tuple[str, ...]]:
+    """The normalisations under which a quantity may be answered, the contract's own first."""
+    scales = 3 if sampled == "episodes" else 2
+    if quantity in ("policy_gradient", "surrogate"):
+        yield from ((name,) for name in _G[:scales])
+    elif quantity in ("fisher", "fisher_vector_product", "state_distribution"):
+        yield from ((name,) for name in _F[:scales])
+    elif quantity == "kl":
+        for direction in ("forward", "reverse"):
+            yield from ((name, direction) for name in _F[:scales])
+    elif quantity in ("natural_gradient", "update", "train"):
+        yield ("normalised", "unnormalised")
+        yield ("normalised", "normalised")
+        yield ("unnormalised", "unnormalised")
+        if sampled == "episodes":
+            yield ("normalised#1", "unnormalised")
+    elif quantity in ("trust_region_proposal", "trust_region_step"):
+        yield ("normalised", "normalised")
+        yield ("unnormalised", "normalised")
+        yield ("normalised", "unnormalised")
+        if sampled == "episodes":
+            yield ("normalised#1", "normalised")
+    else:
+        yield ()
+
+
+class Pipelines:
+    """One pipeline per problem and base, kept for the whole run."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, Base], Pipeline | None] = {}
+
+    def of(self, record: Record, base: Base) -> Pipeline | None:
+        """The pipeline, or None where the problem has no such measure."""
+        key = (id(record.reference), base)
+        if key not in self._found:
+            known = record.reference.measure(base.sampled, base.weighting) is not None
+            self._found[key] = Pipeline(record.reference, base) if known else None
+        return self._found[key]
+
+    def view(self, record: Record, base: Base, applied: Sequence[Applied]) -> View | None:
+        """The parts of this problem under the choices."""
+        pipeline = self.of(record, base)
+        return None if pipeline is None else View(pipeline, tuple(applied))

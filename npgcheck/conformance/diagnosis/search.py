@@ -1,0 +1,296 @@
+"""Which few choices reproduce everything that a refuted quantity answered.
+
+Fewest choices first: the setups alone, single choices, then pairs. One telling problem rejects
+nearly all of them, a handful of others what is left, and a name is given only to what reproduces
+the remaining problems too, none of which it has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.atlas.entry import Choice
+from npgcheck.conformance.choices import present
+from npgcheck.conformance.diagnosis import estimate
+from npgcheck.conformance.diagnosis.pipeline import Applied, Base, reaches
+from npgcheck.conformance.diagnosis.predict import (
+    MISFITS,
+    Pipelines,
+    Setup,
+    gains,
+    resolution,
+    variants,
+)
+from npgcheck.conformance.fitting import Record
+from npgcheck.errors import NpgcheckError
+
+#: Answers on which candidates are screened, after the first telling one.
+SCREEN = 5
+#: Fresh answers that a name has to reproduce, spread over all problems.
+FRESH = 40
+#: A name needs this many answers on which it says something that the contract does not.
+TELLING = 3
+#: A misfit that moves by less than this part has not moved.
+NOTHING = 1e-9
+SOLVES = ("natural_gradient", "update", "train", "trust_region_proposal", "trust_region_step")
+DAMPED = ("fisher", "fisher_vector_product", *SOLVES)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A set of choices that reproduces a quantity.
+
+    Attributes:
+        applied: the choices, with their numbers.
+        setup: the conventions taken as given.
+        fresh: how many answers it reproduced that it had not been chosen on.
+    """
+
+    applied: tuple[Applied, ...]
+    setup: Setup
+    fresh: int
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the choices."""
+        return frozenset(a.choice.name for a in self.applied)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be explained.
+
+    Attributes:
+        quantity: of the contract.
+        records: its answers.
+        setups: the conventions under which it may have been computed, likeliest first.
+        likely: those among them that pairs are tried under.
+    """
+
+    quantity: str
+    records: tuple[Record, ...]
+    setups: tuple[Setup, ...]
+    likely: tuple[Setup, ...]
+
+
+def question(
+    quantity: str,
+    records: Sequence[Record],
+    sampled: Sequence[str],
+    expected: dict[str, Any],
+    dampings: Sequence[float],
+    iterations: Sequence[int],
+    wrong: Collection[int] = (),
+) -> Question | None:
+    """Builds the question, or returns None where no pipeline answers for the quantity.
+
+    Answers whose identity is in ``wrong`` were refuted: they are looked at first.
+    """
+    if quantity not in MISFITS:
+        return None
+    kept = gains(records) if quantity == "surrogate" else list(records)
+    first = {i for i, r in enumerate(kept) if id(r) in wrong} or set(range(len(kept)))
+    refuted = {id(kept[i]) for i in first}
+    kept = [r for r in kept if np.isfinite(r.value).all()]
+    if not kept:
+        return None
+    likely_base = Base(
+        expected.get("sampled", "mdp"),
+        expected.get("weighting", "discounted"),
+        expected.get("fisher", "true"),
+        expected.get("advantage", "advantage"),
+    )
+    bases = [likely_base, *(b for b in _bases(quantity, sampled) if b != likely_base)]
+    length = str(expected.get("step_length", "undamped"))
+    setups = [
+        Setup(base, variant, damping, k, length)
+        for damping, k in {(0.0, 0), *((d, 0) for d in dampings), *((d, k) for d in (0.0, *dampings) for k in iterations)}
+        if quantity in DAMPED or (damping, k) == (0.0, 0)
+        for base in bases
+        for variant in variants(quantity, base.sampled)
+    ]  # fmt: skip
+    setups.sort(key=lambda s: (s.iterations, s.damping > 0))  # a stable sort: likely bases first
+    own = {b for b in bases if b == likely_base or b == Base(bases[-1].sampled)}
+    likely = [s for s in setups if s.base in own and not s.iterations]
+    return Question(quantity, tuple(_telling_first(kept, refuted)), tuple(setups), tuple(likely))
+
+
+def _bases(quantity: str, sampled: Sequence[str]) -> Iterator[Base]:
+    """Measures × definitions of F × critics, as far as the quantity can tell them apart."""
+    g = quantity in ("policy_gradient", "surrogate", *SOLVES)
+    f = quantity in ("fisher", "fisher_vector_product", *SOLVES)
+    for source in sampled:
+        weightings = {
+            "mdp": ("discounted", "undiscounted"),
+            "batch": ("discounted",),
+            "episodes": ("discounted", "undiscounted", "per_trajectory"),
+        }[source]
+        critics = ("advantage", "expected", "q", "centred", "td", "q_td", "normalised")
+        for weighting in weightings:
+            for definition in ("true", "empirical") if f and source != "mdp" else ("true",):
+                for critic in critics if g and source != "mdp" else ("advantage",):
+                    yield Base(source, weighting, definition, critic)
+
+
+def _telling_first(records: Sequence[Record], refuted: Collection[int]) -> list[Record]:
+    """Shared features, several states and actions, an ordinary batch: what hides least first."""
+
+    def blindness(record: Record) -> tuple[Any, ...]:
+        problem = record.reference.problem
+        return (
+            id(record) not in refuted,
+            problem.family == "tabular",
+            problem.num_states < 3,
+            problem.discount < 0.5,
+            getattr(problem, "batch_kind", "") in ("exact", "duplicated"),
+            record.probe.label in ("θ itself", "a basis vector", "a small step"),
+            len(problem.theta) > 16,
+        )
+
+    first = min(records, key=blindness)
+    rest = [r for r in records if r is not first]
+    # Screened on answers spread over all problems; the order is the same in every run.
+    wrong = [r for r in rest if id(r) in refuted]
+    spread = [*_spread(wrong, SCREEN - 2), *_spread([r for r in rest if id(r) not in refuted], 2)]
+    chosen = {id(r) for r in spread}
+    return [first, *spread, *(r for r in rest if id(r) not in chosen)]
+
+
+def _spread(records: Sequence[Record], count: int) -> list[Record]:
+    """Up to ``count`` of the records, evenly over all of them."""
+    if len(records) <= count:
+        return list(records)
+    return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
+
+
+class Search:
+    """Explains one quantity after the other; pipelines are shared between them."""
+
+    def __init__(self, entries: Sequence[Choice] | None = None) -> None:
+        chosen = present() if entries is None else tuple(entries)
+        self.entries = tuple(form for c in chosen if c.change for form in c.spelled_out())
+        self.pipelines = Pipelines()
+        self.tried = 0
+
+    def singles(self, asked: Question) -> list[Found]:
+        """Single choices that reproduce the quantity, numbers estimated."""
+        found = []
+        for choice in self._candidates(asked):
+            for setup in asked.setups:
+                for applied in self._numbered(choice, asked, setup):
+                    result = self._confirm((applied,), asked, setup)
+                    if result is not None:
+                        found.append(result)
+                        break
+        return found
+
+    def damped(self, asked: Question) -> list[Found]:
+        """Single choices beside a damping that no other quantity shows."""
+        found = []
+        if asked.quantity not in DAMPED:
+            return []
+        for choice in self._candidates(asked):
+            if choice.number is not None:
+                continue
+            for setup in asked.likely:
+                if setup.damping:
+                    continue
+                applied = (Applied(choice),)
+                size = estimate.damping(self.pipelines, applied, asked, setup)
+                if size is not None:
+                    result = self._confirm(applied, asked, replace(setup, damping=size))
+                    if result is not None:
+                        found.append(result)
+                        break
+        return found
+
+    def pairs(self, asked: Question, known: Collection[Applied] = ()) -> list[Found]:
+        """Pairs of choices, in the order of the registry; numbers come from ``known``, what other
+        quantities are explained with."""
+        candidates = self._candidates(asked)
+        pool = [Applied(c) for c in candidates if c.number is None]
+        pool += [a for a in known if a.number is not None and a.choice in candidates]
+        pool = [a for a in pool if self._has_effect(a, asked)]
+        found = []
+        for first, second in combinations(pool, 2):
+            if first.choice.name == second.choice.name:
+                continue
+            for setup in asked.likely:
+                result = self._confirm((first, second), asked, setup)
+                if result is not None:
+                    found.append(result)
+                    break
+        return found
+
+    def _has_effect(self, applied: Applied, asked: Question) -> bool:
+        """Whether the choice is defined on the first problem and changes anything there."""
+        record = asked.records[0]
+        for setup in asked.likely:
+            alone = self.misfit(record, (applied,), asked.quantity, setup)
+            bare = self.misfit(record, (), asked.quantity, setup)
+            if np.isfinite(alone) and abs(alone - bare) > NOTHING * bare:
+                return True
+        return False
+
+    def _candidates(self, asked: Question) -> list[Choice]:
+        """The entries that can reach the quantity on these problems."""
+        discrete = all(r.reference.discrete for r in asked.records)
+        gaussian = not any(r.reference.discrete for r in asked.records)
+        parts = MISFITS[asked.quantity][0]
+        return [
+            c
+            for c in self.entries
+            if (discrete or "gaussian" in c.families)
+            and (gaussian or "discrete" in c.families)
+            and any(reaches(c, part) for part in parts)
+        ]
+
+    def _numbered(self, choice: Choice, asked: Question, setup: Setup) -> Iterator[Applied]:
+        """The choice as it stands, or with the numbers that could be its own."""
+        if choice.number is None:
+            yield Applied(choice)
+            return
+        if setup not in asked.likely or (setup.damping and "matrix" in choice.change):
+            return
+        yield from estimate.numbers(self.pipelines, choice, asked, setup)
+
+    def misfit(
+        self, record: Record, applied: tuple[Applied, ...], quantity: str, setup: Setup
+    ) -> float:
+        """The relative misfit on one answer; NaN where the choices say nothing."""
+        view = self.pipelines.view(record, setup.base, applied)
+        if view is None:
+            return np.nan
+        self.tried += 1
+        with np.errstate(all="ignore"):
+            try:
+                return float(MISFITS[quantity][1](view, record, setup))
+            except (np.linalg.LinAlgError, NpgcheckError):
+                return np.inf  # a choice may leave the domain: σ = 0, a singular chain
+
+    def _confirm(self, applied: tuple[Applied, ...], asked: Question, setup: Setup) -> Found | None:
+        """The set, if it reproduces the first answer, the screen and then fresh ones."""
+        said = telling = 0
+        records = asked.records[: 1 + SCREEN + FRESH]
+        for index, record in enumerate(records):
+            misfit = self.misfit(record, applied, asked.quantity, setup)
+            if np.isnan(misfit):
+                if index > SCREEN and said == 0:
+                    return None
+                continue
+            if misfit > resolution(record):
+                return None
+            said += 1
+        for record in records:
+            bare = self.misfit(record, (), asked.quantity, setup)
+            telling += bool(bare > resolution(record))
+            if telling == TELLING:
+                break
+        else:
+            return None
+        return Found(applied, setup, max(0, said - 1 - SCREEN))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
@@ -167,7 +167,7 @@ class Rows:
 # ---- what reaches what --------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def ancestors(part: str) -> frozenset[str]:
     """The part and everything that it is computed from."""
     found = {part}

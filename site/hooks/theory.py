@@ -57,8 +57,9 @@ def overview(found: Record, folder: str = "") -> str:
     """The table of all claims; `folder` leads from the page to the theory pages."""
     rows = ["| claim | statements | status | planted faults refuted |", "|---|--:|---|--:|"]
     for c in found["claims"]:
+        link = f"[{c['title']}]({folder}{c['id']}.md)"
         rows.append(
-            f"| [{c['title']}]({folder}{c['id']}.md) | {len(c['statements'])} | {badge(c['status'])} "
+            f"| {link} | {len(c['statements'])} | {badge(c['status'])} "
             f"| {c['controls']['refuted']} of {c['controls']['planted']} |"
         )
     return "\n".join(rows)

@@ -3,7 +3,7 @@
 from npgcheck import derivation as dv
 from npgcheck.derivation import vocabulary as voc
 
-D, NEW = dv.D, r"\prime"
+D = dv.D
 W = dv.Words({"S": "the number of states", "A": "the number of actions"}, derivatives=1)
 E = W.letter("E", "SA", "S", "a function of s, read at (s, a)", draw="selector")
 P = W.letter("P_h", "SA", "S", "transitions of stage h", draw="stochastic")

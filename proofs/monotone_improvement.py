@@ -5,7 +5,7 @@ from npgcheck.derivation import vocabulary as voc
 
 m = voc.mdp(rewards=False)
 W, g, rho, P, E, Pi, K = m.W, m.gamma, m.rho, m.P, m.E, m.Pi, m.K
-NEW = r"\prime"
+NEW = "′"
 eta = W.scalar("eta", "positive", "the step size")
 Pi2, K2 = voc.policy(m, NEW)
 ell, ell2 = voc.log_pair(m, NEW)

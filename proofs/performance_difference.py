@@ -5,7 +5,7 @@ from npgcheck.derivation import vocabulary as voc
 
 m = voc.mdp()
 W, g, rho, P, E, Pi, K = m.W, m.gamma, m.rho, m.P, m.E, m.Pi, m.K
-NEW = r"\prime"
+NEW = "′"
 Pi2, K2 = voc.policy(m, NEW)
 V, Q, A = voc.evaluation(m)
 V2, Q2, A2 = voc.evaluation(m, NEW)

@@ -47,7 +47,7 @@ CLAIMS = prove.load()
 S, A, GAMMA, TAU = 3, 2, 0.8, 0.6
 SIZES = {"S": S, "A": A}
 CLOSE = 1e-9
-NEW, BEST = r"\prime", r"\star"
+NEW, BEST = "′", "⋆"
 
 
 def sides(claim: str, name: str, model) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:

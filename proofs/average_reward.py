@@ -40,7 +40,7 @@ without = W.changed(drop=("stationarity ",), draw={"d": "stochastic"})
 CLAIM = dv.Claim(
     id="average-reward",
     title="Average reward: ∇η is a mean over the stationary distribution, with no prefactor",
-    source="Kakade (2001), equation 1; Sutton et al. (2000), theorem 1, average reward.",
+    source="Kakade (2001), equation 1; Sutton et al. (2000), for average reward.",
     assumptions=(
         dv.Assumption("the chain of the policy has one stationary distribution $d$, and both it "
                       "and the differential values are differentiable"),

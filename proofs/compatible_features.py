@@ -31,7 +31,7 @@ any_weights = fitted.changed(drop=("w⋆ solves the normal equations",), draw={"
 CLAIM = dv.Claim(
     id="compatible-features",
     title="Compatible function approximation: F⁺∇J = w⋆/(1 − γ), w⋆ the best fit of the advantage",
-    source="Sutton et al. (2000), theorem 2; Kakade (2001), theorem 1, which is for average reward "
+    source="Sutton et al. (2000); Kakade (2001), theorem 1, which is for average reward "
     "and has no factor.",
     assumptions=(
         dv.Assumption(r"$\nabla J = \Psi^{\top} M A / (1-\gamma)$, the policy gradient theorem "

@@ -39,7 +39,7 @@ whole = voc.equations(N)
 CLAIM = dv.Claim(
     id="finite-horizon",
     title="Finite horizon: gradient and performance difference, with γ = 1 and no prefactor",
-    source="Sutton et al. (2000) for the theorem; Kakade (2003), section 5, for the difference.",
+    source="Sutton et al. (2000) and Kakade & Langford (2002), stage by stage.",
     assumptions=(
         dv.Assumption(r"stages $h = 0, \dots, H - 1$; policy, rewards and transitions may depend "
                       r"on $h$; $V_H = 0$"),

@@ -29,7 +29,7 @@ without = W.changed(drop=(STEP,), draw={"R": voc.rewards_with_values})
 CLAIM = dv.Claim(
     id="monotone-improvement",
     title="A natural policy gradient step gains both divergences, and no state loses",
-    source="The lower bound: Agarwal, Kakade, Lee & Mahajan (2021), lemma 17; the identity is "
+    source="The lower bound: Agarwal, Kakade, Lee & Mahajan (2021); the identity is "
     "derived here.",
     assumptions=(
         dv.Assumption(r"the step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ everywhere, $\eta > 0$",

@@ -38,7 +38,7 @@ gain = k + g * K2 * Pi2 * P * (k + z)
 CLAIM = dv.Claim(
     id="npg-rate",
     title="Natural policy gradient: the gap to the optimum is at most a constant over T",
-    source="Agarwal, Kakade, Lee & Mahajan (2021), theorem 16; arranged here as one potential.",
+    source="Agarwal, Kakade, Lee & Mahajan (2021); arranged here as one potential.",
     assumptions=(
         dv.Assumption(r"each step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ everywhere, with the "
                       r"same $\eta > 0$", without, "gap", "any new policy"),

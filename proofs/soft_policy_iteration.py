@@ -49,7 +49,7 @@ iteration = voc.equations(N)
 CLAIM = dv.Claim(
     id="soft-policy-iteration",
     title="Soft suboptimality is a mean divergence, and soft policy iteration contracts by γ",
-    source="The identity follows Mei et al. (2020), lemma 26; the contraction is derived here.",
+    source="Cen et al. (2022) study the step; identity and contraction are derived here.",
     assumptions=(
         dv.Assumption(r"rewards $R - \tau \log \pi$, $\tau > 0$, $0 \le \gamma < 1$"),
         dv.Assumption(r"$\pi^\star$ is soft-optimal: $\tau \log \pi^\star = Q^\star - V^\star$",

@@ -192,8 +192,13 @@ def _kl(v: View, record: Record, setup: Setup) -> float:
     scale = factor(v, *_name(setup.variant, 0))
     if scale is None:
         return np.inf
-    other, policy = record.probe.args[0], v.reference.policy
-    observations = v.problem.observations
+    found = divergence_at(v, record.probe.args[0], scale, setup.variant[-1])
+    return relative(record.value, found)
+
+
+def divergence_at(v: View, other: Array, scale: float, direction: str) -> float:
+    """``scale`` · Σ_s w(s) KL(s) between θ and ``other``."""
+    policy, observations = v.reference.policy, v.problem.observations
     if v.discrete:
         logits = v.at(other).through("logits", policy.logits(other, observations))
         new = v.through("log_pi", log_softmax(logits))
@@ -203,11 +208,11 @@ def _kl(v: View, record: Record, setup: Setup) -> float:
         std = v.at(other).through("std", np.exp(log_std))
         mean = v.at(other).through("mean", mean)
         parts = Divergence((v["mean"], v["std"]), (mean, std))
-    if setup.variant[-1] == "reverse":
+    if direction == "reverse":
         parts = parts.swapped()
     terms = v.through("kl_terms", (divergence(parts, v.discrete), parts))[0]
     value = float(v["f_weights"] @ terms)
-    return relative(record.value, v.through("kl", (scale * value, other))[0])
+    return float(v.through("kl", (scale * value, other))[0])
 
 
 def divergence(parts: Divergence, discrete: bool) -> Array:
@@ -218,7 +223,7 @@ def divergence(parts: Divergence, discrete: bool) -> Array:
     return (np.log(s1 / s0) + (s0**2 + (m0 - m1) ** 2) / (2.0 * s1**2) - 0.5).sum(axis=1)
 
 
-def system(v: View, record: Record, setup: Setup) -> Solve | None:
+def system(v: View, record: Record | None, setup: Setup) -> Solve | None:
     """(c_F F + λI) x = c_g g under the choices."""
     scale, lift = factor(v, *_name(setup.variant, 0)), factor(v, *_name(setup.variant, 1))
     g = v["g"]
@@ -400,27 +405,32 @@ def _surrogate(v: View, record: Record, setup: Setup) -> float:
     scale = factor(v, *_name(setup.variant, 0))
     if scale is None:
         return np.inf
-    other, policy, rows = record.probe.args[0], v.reference.policy, v.pipeline.rows
-    if setup.base.sampled == "mdp":
-        if not v.discrete:
-            return np.nan
+    if setup.base.sampled == "mdp" and not v.discrete:
+        return np.nan
+    gain = surrogate_gain(v, record.probe.args[0])
+    return np.inf if gain is None else relative(record.value, scale * gain)
+
+
+def surrogate_gain(v: View, other: Array) -> float | None:
+    """Σ w (π′/π − 1) A with weights that sum to one, or None where there is no critic."""
+    policy, rows = v.reference.policy, v.pipeline.rows
+    if rows is None and not v.discrete:
+        return None
+    if rows is None:
         logits = v.at(other).through("logits", policy.logits(other, v.problem.observations))
         new = np.exp(log_softmax(logits))
-        ratio = new / v["pi"]
-        terms = ((new - v["pi"]) * v["critic"]).sum(axis=1)
-        gain = float(v["g_weights"] @ terms)
-        pieces = (ratio, v["critic"], v["g_weights"][:, None] * v["pi"])
+        ratio, critic = new / v["pi"], v["critic"]
+        weights = v["g_weights"][:, None] * v["pi"]
+        gain = float(np.sum(v["g_weights"][:, None] * (new - v["pi"]) * critic))
     else:
-        critic = v["row_critic"]
+        critic, weights = v["row_critic"], v["row_weights"]
         if critic is None:
-            return np.inf
+            return None
         observations = np.asarray(v.problem.observations)[rows.states]
         before = policy.log_prob(v.reference.theta, observations, rows.actions)
-        after = policy.log_prob(other, observations, rows.actions)
-        ratio = np.exp(after - before)
-        gain = float((v["row_weights"] * critic) @ np.expm1(after - before))
-        pieces = (ratio, critic, v["row_weights"])
-    return relative(record.value, scale * v.through("surrogate", (gain, *pieces))[0])
+        ratio = np.exp(policy.log_prob(other, observations, rows.actions) - before)
+        gain = float((weights * critic) @ (ratio - 1.0))
+    return float(v.through("surrogate", (gain, ratio, critic, weights))[0])
 
 
 def gains(records: Sequence[Record]) -> list[Record]:

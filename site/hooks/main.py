@@ -1,4 +1,4 @@
-"""MkDocs hooks: judged theory pages, the atlas, tables from the code, mathematics without scripts or network.
+"""MkDocs hooks: judged theory pages, the atlas, tables from the code, formulas without scripts.
 
 A refuted claim, a surviving planted fault, an unknown TeX command or an unknown table name stops a
 strict build.

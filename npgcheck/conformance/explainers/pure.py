@@ -24,6 +24,8 @@ STOPPED = 1e-4
 #: to 6.3 sizes of the start's image where this was measured.
 START = 1e-4
 MOVED = 20.0
+#: What is left of a random start after an iteration that has converged to x = 0.
+ZERO = 1e-12
 #: Right sides this small lie below the absolute tolerances in use.
 SMALL = 1e-6
 
@@ -69,7 +71,7 @@ class ConjugateGradient(NothingToEstimate):
             error = np.inf
         if size == 0.0:
             # b = 0 has the one answer x = 0, whatever the budget of a right side of size 0.
-            error = 0.0 if not record.value.any() else np.inf
+            error = 0.0 if float(np.abs(record.value).max(initial=0.0)) <= ZERO else np.inf
             return Judged(error, 1.0, 0.0, exact)
         return Judged(error, budget, size, exact)
 

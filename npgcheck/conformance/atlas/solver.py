@@ -175,7 +175,7 @@ ENTRIES = (
            visible=(*CG, *X),
            change={"cg": lambda args, _, c: _stopped(args[0], args[1], args[2], c)},
            forms=({"cg": lambda args, _, c: _stopped(args[0], args[1], args[2], c * c)},),
-           number=Number("tolerance on rᵀr", (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10))),
+           number=Number("tolerance on rᵀr", (1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1))),
     Choice("cg_start", "random", "random-start", "approximation",
            "conjugate gradient from a small random vector in place of zero",
            "two calls differ; truncated iterates move by the size of the start, and what lies in "

@@ -125,7 +125,7 @@ class Pipeline:
         key = (part, tuple(a.key for a in reaching))
         if key not in self._cache:
             view = View(self, reaching)
-            value = _DEFAULTS[part](view)
+            value = DEFAULTS[part](view)
             # What this base does not have (rows of an expectation) no choice can alter.
             self._cache[key] = None if value is None else view.through(part, value)
         return self._cache[key]
@@ -239,13 +239,18 @@ def _value(v: View) -> Array:
 
 def _q_value(v: View) -> Array:
     if not v.discrete:
-        return v["advantage"] + v["value"][:, None]
+        return v["node_advantage"] + v["value"][:, None]
     return v["rewards"] + v["discount"] * (v["transitions"] @ v["value"])
 
 
 def _advantage(v: View) -> Array:
+    return v["q_value"] - v["value"][:, None] if v.discrete else v["node_advantage"]
+
+
+def _node_advantage(v: View) -> Array | None:
+    """A(s, a) of a Gaussian policy at the nodes."""
     if v.discrete:
-        return v["q_value"] - v["value"][:, None]
+        return None
     actions = v["node_actions"]
     states = np.repeat(np.arange(len(actions)), actions.shape[1])
     mean, std = v["mean"], v["std"]
@@ -372,7 +377,7 @@ def _own(part: str) -> Callable[[View], Any]:
     return lambda v: v[part]
 
 
-_DEFAULTS: dict[str, Callable[[View], Any]] = {
+DEFAULTS: dict[str, Callable[[View], Any]] = {
     "discount": lambda v: v.reference.discount,
     "start": lambda v: np.asarray(v.problem.mdp.initial_distribution, dtype=float),
     "rewards": lambda v: np.asarray(v.problem.mdp.rewards, dtype=float),
@@ -395,6 +400,7 @@ _DEFAULTS: dict[str, Callable[[View], Any]] = {
     "node_actions": lambda v: v["mean"][:, None, :] + v["std"][:, None, :] * v["node_z"],
     "value": _value,
     "q_value": _q_value,
+    "node_advantage": _node_advantage,
     "advantage": _advantage,
     "occupancy": _occupancy,
     "state_distribution": _own("occupancy"),
@@ -440,9 +446,9 @@ _PARENTS: dict[str, tuple[str, ...]] = {
     "node_actions": ("mean", "std", "node_z"),
     "parts": (),
     "value": ("chain", "rewards", "discount", "mean", "std"),
-    "q_value": ("value", "advantage_"),
-    "advantage_": ("rewards", "transitions", "discount"),
-    "advantage": ("q_value", "value", "node_actions"),
+    "node_advantage": ("node_actions", "mean", "std"),
+    "q_value": ("value", "rewards", "transitions", "discount", "node_advantage"),
+    "advantage": ("q_value", "value", "node_advantage"),
     "occupancy": ("chain", "discount", "start"),
     "state_distribution": ("occupancy",),
     "objective": ("value", "start"),

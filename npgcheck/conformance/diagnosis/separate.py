@@ -108,7 +108,12 @@ def table(family: str, quantities: tuple[str, ...] = tuple(ANSWERS)) -> Table:
         for quantity in quantities:
             if not open_.any():
                 break
-            apart = _apart(problem, sampled, entries, quantity) & open_
+            # Only choices that are not told from some other one yet are looked at again.
+            left = np.nonzero(open_.any(axis=0) | open_.any(axis=1))[0]
+            here = _apart(problem, sampled, [entries[i] for i in left], quantity)
+            apart = np.zeros_like(open_)
+            apart[np.ix_(left, left)] = here
+            apart &= open_
             place = Separation(
                 problem.id, (problem.num_states, len(problem.theta)), quantity, sampled
             )

@@ -95,7 +95,11 @@ def _next_index(args: Any, _: Any) -> Any:
 def _rollout_end(args: Any, _: Any) -> Any:
     terminated = np.array(args[3], bool)
     terminated[-1] = True
-    return sums(residuals(args[0], args[1], args[2], terminated, args[4], args[5], args[6]), _usual(args)[1], args[5] * args[6])
+    return sums(
+        residuals(args[0], args[1], args[2], terminated, args[4], args[5], args[6]),
+        _usual(args)[1],
+        args[5] * args[6],
+    )
 
 
 def _last_zero(args: Any, _: Any) -> Any:

@@ -186,5 +186,5 @@ def _dropped_rule(entry: Choice) -> Any:
     """The estimate without one of its rules, for the mistakes that are told by their rule."""
     from npgcheck.conformance.explainers import pure
 
-    rule: Any = pure.MISTAKES.get(entry.value) if entry.stage == "episode_ends" else None
+    rule: Any = pure.DROPPED_RULES.get(entry.value) if entry.stage == "episode_ends" else None
     return None if rule is None else lambda args, _: pure.by_definition(*args, **rule)

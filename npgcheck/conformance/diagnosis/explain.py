@@ -49,6 +49,8 @@ def name_mistakes(state: Run) -> None:
     chosen = _cover(state, search, asked)
     if chosen is None:  # several mistakes: each quantity for itself
         for one in asked:
+            if one.quantity in SOLVES and _follows(asked, one):
+                continue  # it may follow from the mistake that has no name
             alone = _cover(state, search, [one])
             if alone is not None:
                 _write(state, [one], alone)

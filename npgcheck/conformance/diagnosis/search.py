@@ -275,6 +275,7 @@ class Search:
             if (discrete or "gaussian" in c.families)
             and (gaussian or "discrete" in c.families)
             and any(reaches(c, part) for part in parts)
+            and (asked.quantity in SOLVES or not set(c.visible) <= set(SOLVES))
         ]
 
     def _numbered(self, choice: Choice, asked: Question, setup: Setup) -> Iterator[Applied]:

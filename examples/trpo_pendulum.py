@@ -1,7 +1,7 @@
 """TRPO on a Gymnasium environment in one file, checked in its own loop.
 
-After Schulman et al. (2015), appendix C, and Schulman et al. (2016) for the advantages. The lines
-that name npgcheck are all that the checks take: five, and the report of every tenth update.
+After Schulman et al. (2015), appendix C, and Schulman et al. (2016) for the advantages. Every tenth
+update is checked; the lines that name npgcheck, `monitor` and `step` are all that this takes.
 """
 
 import gymnasium
@@ -22,7 +22,7 @@ class Actor(nn.Module):
     def __init__(self, observation_size, action_size, hidden=64):
         super().__init__()
         self.mean = network(observation_size, hidden, action_size)
-        self.log_std = nn.Parameter(torch.zeros(action_size))
+        self.log_std = nn.Parameter(torch.full((action_size,), -0.5))
 
     def forward(self, observations):
         return Independent(Normal(self.mean(observations), self.log_std.exp()), 1)
@@ -121,18 +121,16 @@ def train(env_id="Pendulum-v1", iterations=100, steps=2000, seed=0, every=10):
     optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
     meant = npgcheck.Conventions(damping=DAMPING, cg_iterations=CG_ITERATIONS, step_length="damped")
     monitor = npgcheck.torch.StepMonitor(
-        actor, lambda actor, observations: actor(observations),
-        every=every, max_kl=MAX_KL, conventions=meant,
-    )  # fmt: skip
+        actor, Actor.forward, every=every, max_kl=MAX_KL, conventions=meant, strict=True
+    )
     for iteration in range(iterations):
         rows = collect(env, actor, critic, steps)
         advantages = advantage_estimates(rows)
         returns = advantages + rows["values"]
         if iteration % every == 0:
             names = ("rewards", "values", "next_values", "terminated", "truncated")
-            numbers = (rows[name] for name in names)
             report = npgcheck.check_advantages(
-                advantages, *numbers, discount=DISCOUNT, lam=LAM, returns=returns
+                advantages, *map(rows.get, names), discount=DISCOUNT, lam=LAM, returns=returns
             )
             assert report.passed, report
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)

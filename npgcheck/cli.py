@@ -229,18 +229,25 @@ def oracle(quantity: str, problem_id: str, seed: int) -> int:
 @click.option("--seeds", type=int, default=2, show_default=True, help="Seeds 0 to N-1.")
 @click.option("--only", multiple=True, metavar="NAME", help="This planted subject; repeatable.")
 @click.option("--diagnosis", is_flag=True, help="Whether each is called by its name, and pairs.")
+@click.option("--steps", is_flag=True, help="Steps of networks, judged by check_step.")
 @click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
-def power(seeds: int, only: tuple[str, ...], diagnosis: bool, file_format: str) -> int:
+def power(seeds: int, only: tuple[str, ...], diagnosis: bool, steps: bool, file_format: str) -> int:
     """Judge planted mistakes and right subjects: is each refuted, or spared, as it should be?
 
     With --diagnosis: is each called by its name and by no other, single, in pairs, and when the
-    verifier does not know that name?
+    verifier does not know that name? With --steps: the same for check_step, on small networks.
     """
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least one seed is needed.")
     without_threads()
+    if steps and (diagnosis or only):
+        raise UsageError(
+            "--steps stands alone: it has mistakes of its own, all of them are planted."
+        )
     if diagnosis:
         return _power_of_diagnosis(seeds, only, file_format)
+    if steps:
+        return _power_of_steps(seeds, file_format)
     from npgcheck.conformance.power import run_power
     from npgcheck.conformance.render_power import to_json
 
@@ -258,6 +265,15 @@ def _power_of_diagnosis(seeds: int, only: tuple[str, ...], file_format: str) -> 
         report = run_diagnosis(tuple(range(seeds)), only or None, progress=progress)
     click.echo(_json(to_json(report)) if file_format == "json" else str(report))
     return 0 if report.passed else 1
+
+
+def _power_of_steps(seeds: int, file_format: str) -> int:
+    from npgcheck.step.controls import matrix
+
+    with Progress() as progress:
+        found = matrix.run(range(seeds), progress)
+    click.echo(_json(matrix.to_json(found)) if file_format == "json" else str(found))
+    return 0 if found.passed else 1
 
 
 @cli.command(short_help="Judge the derivations step by step.")

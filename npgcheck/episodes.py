@@ -101,9 +101,9 @@ def exact_paths(
     """The whole law of trajectories as counts over a common denominator.
 
     Args:
-        transitions: P[s][a][s'].
+        transitions: `P[s][a][s']`.
         initial: ρ[s], zero at terminal states.
-        odds: x[s][a], π(a|s) = x_sa / Σ_a x_sa.
+        odds: `x[s][a]`, π(a|s) = x_sa / Σ_a x_sa.
         terminal: which states end an episode.
         horizon: the longest episode.
         time_limit: cut what is not absorbed by ``horizon``; without it such a path is refused.

@@ -150,7 +150,7 @@ def from_gymnasium_table(
 ) -> MDP:
     """An MDP from a Gymnasium toy-text table, `env.unwrapped.P`.
 
-    table[s][a] lists (probability, next state, reward, terminated). A transition marked
+    `table[s][a]` lists (probability, next state, reward, terminated). A transition marked
     terminated ends the episode: nothing after it counts. It leads to its next state where that is
     absorbing and pays nothing for good (FrozenLake), otherwise to one state added at the end
     (Taxi, CliffWalking, whose tables go on behind the end).

@@ -39,7 +39,7 @@ def equation(name, title, left, *steps, mistakes=(), nonnegative=""):
 CLAIM = dv.Claim(
     id="kl-regular-family",
     title="KL in any regular family: F is its Hessian, and both directions differ by T/6",
-    source="Amari & Nagaoka (2000), Chentsov (1972) for the tensor T; recomputed here.",
+    source="Standard information geometry; every coefficient is recomputed here.",
     assumptions=(
         dv.Assumption(r"$n \ge 1$ outcomes with positive probabilities that depend smoothly on the "
                       "parameters: any curve has log-weights h + tu + t²v + t³w + …"),

@@ -49,7 +49,7 @@ def equation(name, title, left, *steps, free=(x,), mistakes=()):
 CLAIM = dv.Claim(
     id="reparameterisation",
     title="Reparameterisation: F and ∇ pull back, natural directions agree, damping breaks it",
-    source="Amari (1998), Kakade (2001) for the invariance; Martens (2020) on damping.",
+    source="Kakade (2001) states the invariance; derived here.",
     assumptions=(
         dv.Assumption(r"θ = h(φ), twice differentiable; p and q may differ, H may be singular"),
         dv.Assumption("h may be curved; for affine h finite steps agree exactly", affine, "curved",

@@ -28,7 +28,7 @@ def equation(name, title, left, *steps, free=(b, c), mistakes=()):
 CLAIM = dv.Claim(
     id="softmax-pseudoinverse",
     title="F⁺ = C diag(1/π) C for the Fisher matrix of a softmax policy",
-    source="The Moore–Penrose equations are Penrose's (1955); the closed form is derived here.",
+    source="The closed form is derived here, by the four Moore–Penrose equations.",
     assumptions=(
         dv.Assumption(r"$n \ge 1$ actions and real logits, so every $\pi_a > 0$"),
         dv.Assumption("C takes off the plain mean over the actions", without, "range", "C = I"),
@@ -59,6 +59,6 @@ CLAIM = dv.Claim(
                  mistakes=[("the mean under π", r[b] - mean)]),
     ),
     covers="The four Moore–Penrose equations, and so that P is F⁺, for every n ≥ 1 and all logits. "
-    "That they have one solution only is Penrose's theorem.",
+    "That they have one solution only is standard.",
     justifies=("npgcheck.natural.natural_gradient",),
 )

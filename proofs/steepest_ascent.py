@@ -33,7 +33,7 @@ def equation(name, title, left, *steps, mistakes=(), nonnegative=""):
 CLAIM = dv.Claim(
     id="steepest-ascent",
     title="The natural gradient is the steepest ascent under a bound on the KL divergence",
-    source="Amari (1998); Kakade (2001); Lagrange's identity, derived here.",
+    source="Kakade (2001) gives the direction; derived here, from Lagrange's identity.",
     assumptions=(
         dv.Assumption(r"F is a Fisher matrix, $F_{pq} = \sum_a w_a s_{ap} s_{aq}$ with weights "
                       r"$w_a > 0$"),

@@ -34,7 +34,7 @@ def equation(name, title, left, *steps, mistakes=(), nonnegative=""):
 CLAIM = dv.Claim(
     id="tangent-projection",
     title="The natural velocity of the policy is the projection of A onto the tangent space",
-    source="Derived here; for one-to-one parametrisations it is Amari's (1998) invariance.",
+    source="Derived here.",
     assumptions=(
         dv.Assumption(r"weights $w_a > 0$ and scores $s_{ai}$; F may be singular, h need not be "
                       "one-to-one"),

@@ -220,7 +220,7 @@ def test_facts_about_a_wrong_gradient(wrong, said):
 
 
 def test_where_many_coordinates_are_wrong():
-    step = make(sizes=(8, 32, 32))
+    step = make(sizes=(8, 32, 32), rows=300)
     g = step.gradient()
     g[:40] = 0
     assert "wrong only within 0–" in result(check(step, gradient=g), "policy_gradient").reason
@@ -248,7 +248,9 @@ def test_a_diagonal_product_is_told():
     step = make()
     diagonal = np.array([step.fisher(e) @ e for e in np.eye(len(step.theta))])
     report = check(step, fisher_vector_product=lambda v: diagonal * v)
-    assert "diagonal" in result(report, "fisher_vector_product").reason
+    assert names(report, "fisher_vector_product") == ["diagonal-fisher"]
+    report = check(step, fisher_vector_product=lambda v: diagonal**0.5 * v)
+    assert result(report, "fisher_vector_product").status == "fail"
 
 
 def test_a_product_that_is_not_linear_or_symmetric():

@@ -23,6 +23,7 @@ GATES = {
     "site": "mkdocs",
     "slow": "pytest",
     "fresh": "pytest",
+    "coq": "pytest",
     "libraries": "pytest",
 }
 
@@ -44,6 +45,9 @@ def project(tmp_path):
     maker.parent.mkdir()
     maker.write_text('#!/bin/sh\nmkdir -p "$3/made"\n')
     maker.chmod(0o755)
+    coq = tmp_path / "bin" / "coqc"  # there, so that nothing is installed
+    coq.write_text("#!/bin/sh\n")
+    coq.chmod(0o755)
     return tmp_path
 
 

@@ -236,6 +236,52 @@ def test_copies_of_a_denominator_are_counted():
     assert squared["n"] >= 5
 
 
+def test_sizes_that_wait_for_each_other_are_outside_of_the_class():
+    # Σ_s 1/Σ_a x_{sa} asks for n before S, Σ_a 1/Σ_s x_{sa} for S before n
+    s = dv.Setting.of("n", "actions", S="states")
+    x = s.family("x", "positive", "", "S n")
+    a, b, u, v = *dv.bound("a b"), *s.over("S", *dv.bound("u v"))
+    rows, columns = s.sum(1 / s.sum(x[u, b], b), u), s.sum(1 / s.sum(x[v, a], v), a)
+    for tree in (rows + columns, rows * columns, rows / (1 + columns)):
+        with pytest.raises(dv.OutOfClass, match="wait for each other"):
+            bounds_of(tree, sp.Integer(0), s, ())
+    bounds_of(rows + rows**2, sp.Integer(0), s, ())
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_minors_vanish_on_smaller_sizes_only(order):
+    """The sum of the minors of ΦᵀΦ is zero unless n and k are both at least their order."""
+    s = dv.Setting.of("n", "outcomes", k="features")
+    phi = s.family("phi", "real", "", "n k")
+    a = dv.bound("a")
+    i, j, m = s.over("k", *dv.bound("i j m"))
+    F = s.define("F", (i, j), s.sum(phi[a, i] * phi[a, j], a))
+    trace, second = s.sum(F[i, i], i), s.sum(F[i, j] * F[j, i], i, j)
+    third = s.sum(F[i, j] * F[j, m] * F[m, i], i, j, m)
+    minors = {2: trace**2 - second, 3: trace**3 - 3 * trace * second + 2 * third}[order]
+    assert min(bounds_of(minors, sp.Integer(0), s, ()).values()) >= order
+    e = function_evidence(minors, sp.Integer(0), s, ())
+    assert (e.method, e.outcome) == ("cutoff lemma", "refuted")
+    assert e.note == f"n = {order}, k = {order}"
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_the_bound_is_sharp_with_denominators_that_stay(order):
+    """The elementary symmetric polynomial of 1/Z_s vanishes for fewer states than its order."""
+    s = dv.Setting.of("n", "actions", S="states")
+    x = s.family("x", "positive", "", "S n")
+    b, u = dv.bound("b"), s.over("S", dv.bound("u"))
+    p = [s.sum(1 / s.sum(x[u, b], b) ** k, u) for k in range(5)]
+    e = {
+        2: p[1] ** 2 - p[2],
+        3: p[1] ** 3 - 3 * p[1] * p[2] + 2 * p[3],
+        4: p[1] ** 4 - 6 * p[1] ** 2 * p[2] + 3 * p[2] ** 2 + 8 * p[1] * p[3] - 6 * p[4],
+    }[order]
+    found = function_evidence(e, sp.Integer(0), s, ())
+    assert (found.method, found.outcome) == ("cutoff lemma", "refuted")
+    assert found.note == f"n = 1, S = {order}"
+
+
 def test_what_cannot_be_negative_is_read_off():
     s = dv.Setting.of("n", "a size")
     w, y, t = s.family("w", "positive"), s.family("y", "real"), s.family("t", "log")

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "site").rglob("*.md")])
+#: Pages whose blocks need the torch extra.
+NEED_TORCH = {"check-step-torch.md"}
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
 )
@@ -98,8 +100,14 @@ def in_a_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("path", PAGES, ids=name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=pytest.mark.torch) if p.name in NEED_TORCH else p for p in PAGES],
+    ids=name,
+)
 def test_python_blocks_run(path, in_a_folder, capsys):
+    if path.name in NEED_TORCH:
+        pytest.importorskip("torch", reason="needs the torch extra")
     found = [b for b in blocks(path.read_text(encoding="utf-8")) if b.language == "python"]
     if found:
         run(path, found)

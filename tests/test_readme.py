@@ -43,3 +43,12 @@ def test_the_power_shown_counts_every_control() -> None:
     refuted, planted, accused, right = map(int, found.groups())
     assert refuted == planted == len(list(controls("wrong")))
     assert (accused, right) == (0, len(list(controls("right"))) + len(list(controls("equivalent"))))
+
+
+def test_the_first_block_is_ten_lines_and_says_what_is_shown(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    code, shown = re.findall(r"```(?:python|text)\n(.*?)```", README, re.S)[:2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    assert "npgcheck.check_step(" in code
+    exec(compile(code, "README.md", "exec"), {})
+    assert essence(capsys.readouterr().out) == essence(shown)

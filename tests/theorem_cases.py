@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from math_cases import U, condition
+from math_cases import U, condition, random_mdp
 
 from npgcheck import strategies
 from npgcheck.exact import Evaluation
@@ -62,3 +62,12 @@ def advantage(found: Evaluation) -> Array:
 def one_state(rewards: list[float], discount: float) -> MDP:
     A = len(rewards)
     return MDP(np.ones((1, A, 1)), [rewards], discount, [1.0])
+
+
+def fixed_setting(seed: int):
+    """An MDP, a softmax policy on two shared features, θ, and an affine map θ = Hφ + c."""
+    rng = np.random.default_rng(seed)
+    mdp = random_mdp(rng, 4, 3, 0.9)
+    policy, seen = SoftmaxPolicy(2, 3), rng.normal(size=(4, 2))
+    H = rng.normal(size=(6, 6)) + 2 * np.eye(6)
+    return mdp, policy, seen, rng.normal(size=6), H, rng.normal(size=6)

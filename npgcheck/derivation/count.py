@@ -180,6 +180,7 @@ class Count:
                 )
             # Σ_s N_s/Z_s: the term of s is multiplied by the Z of all other values of s
             others = (self.ring.copies_of((size,)) - 1) * self.ring.copies_of(factor.over)
+            self.ring.first |= {(inner, size) for inner, sums in factor.r.items() if sums}
             r = _plus(r, factor.r, factor.power * others)
             over = tuple(sorted((*factor.over, size)))
             kept = replace(factor, labels=factor.labels - {label}, over=over)
@@ -195,6 +196,11 @@ class CountingRing:
 
     Args:
         copies: how many values of an index a denominator under its sum is written out for.
+
+    Attributes:
+        first: (size, other): the lemma is applied to this size while the other is at most its
+            bound, since denominators that sum over the first are written out for each value of
+            the second.
     """
 
     drawn = 0
@@ -202,6 +208,7 @@ class CountingRing:
     def __init__(self, copies: Mapping[str, int]) -> None:
         self._fresh = itertools.count()
         self._copies = copies
+        self.first: set[tuple[str, str]] = set()
 
     def copies_of(self, sizes: tuple[str, ...]) -> int:
         """How many copies of a denominator there are that was summed over these sizes."""

@@ -21,13 +21,15 @@ The case w = 0 is not pedantry: Σ_k 1 = 1 has f = 0, r = 1 and holds at n = 1.
 
 Several sizes. Fix all sizes but one: sums over the others are then written out, and the lemma
 applies to that one. So an equation that holds on the grid of all sizes up to their bounds holds
-for every size, one size after another.
+for every size, one size after another, in an order of which more below.
 
 Denominators. An equation is multiplied by those that do not depend on an index of the size in
 question, such as Z = Σ_k e^{θ_k}; the sums in them count. A denominator of a single index value,
-such as 1 + x_k, may stay. Z_s = Σ_k x_{sk} under a sum over s is of the second kind for the size
-of s, and of the first for the size of k, once for each of the values of s that the bound for s
-asks for. All denominators are sums of positive terms or of squares, so not zero as functions.
+such as 1 + x_k, may stay. Z_s = Σ_k x_{sk} under a sum over s is of the second kind for the size of
+s, and of the first for the size of k, once for each of the values of s that the bound for s asks
+for; so the lemma is applied to the size of k first, while that of s is at most its bound. If two
+sizes would both have to be first, the lemma does not apply. All denominators are sums of positive
+terms or of squares, so not zero as functions.
 
 Means over an independent random family replace a monomial by a weight of the admitted kind.
 Logarithms of sums are indeterminates beside all others for n ≥ 2, but log of a monomial at n = 1,
@@ -47,20 +49,30 @@ from npgcheck.derivation.language import OutOfClass
 from npgcheck.derivation.setting import Setting
 from npgcheck.derivation.values import LogLinear
 
-_ROUNDS = 6  # each size waits for those that it depends on: more rounds than sizes
-
 
 def bounds_of(
     lhs: sp.Expr, rhs: sp.Expr, setting: Setting, free: tuple[sp.Symbol, ...]
 ) -> dict[sp.Symbol, int]:
     """The N of the lemma for each size; raises `OutOfClass` when it does not apply."""
     bounds = dict.fromkeys(setting.sizes, 1)
-    for _ in range(_ROUNDS):
-        found = _bounds(lhs, rhs, setting, free, bounds)
+    for _ in range(len(bounds) + 2):
+        ring = CountingRing({size.name: n for size, n in bounds.items()})
+        found = _bounds(lhs, rhs, setting, free, ring)
+        _check_order(ring.first)
         if found == bounds:
             return bounds
         bounds = found
-    raise OutOfClass("denominators of two sizes that wait for each other")
+    raise AssertionError("bounds of sizes in an order settle in as many rounds as there are sizes")
+
+
+def _check_order(first: set[tuple[str, str]]) -> None:
+    """Whether the sizes can be put in an order with each first where it has to be."""
+    left = set(first)
+    while left:
+        free = {before for before, _ in left} - {after for _, after in left}
+        if not free:
+            raise OutOfClass("denominators of sizes that wait for each other")
+        left = {(before, after) for before, after in left if before not in free}
 
 
 def _bounds(
@@ -68,9 +80,8 @@ def _bounds(
     rhs: sp.Expr,
     setting: Setting,
     free: tuple[sp.Symbol, ...],
-    copies: dict[sp.Symbol, int],
+    ring: CountingRing,
 ) -> dict[sp.Symbol, int]:
-    ring = CountingRing({size.name: n for size, n in copies.items()})
     evaluator = Evaluator(ring, setting)
     indices = {symbol: ("free", symbol.name, setting.range_of(symbol).name) for symbol in free}
     minus = LogLinear(Count.constant(ring, -1))

@@ -57,7 +57,11 @@ class Model:
             self.values[name] = series if info.varies else series[:1] + self._zeros(info.shape)[1:]
             if info.nonnegative and any(x < 0 for x in self.values[name][0].ravel()):
                 raise DerivationError(f"the matrices drawn do not satisfy: {name} is not negative")
-        for e in setting.equations.values():
+        self.verify()
+
+    def verify(self) -> None:
+        """Raises `DerivationError` where the matrices do not satisfy an assumed equation."""
+        for e in self.setting.equations.values():
             left, right = self.value(e.lhs, e.rhs), self.value(e.rhs, e.lhs)
             last = 1 if e.point else min(len(left), len(right))
             if any(self.differ(a, b) for a, b in zip(left[:last], right[:last], strict=True)):

@@ -34,6 +34,7 @@ Word = tuple[str, ...]
 Terms = dict[Word, "Quotient"]
 
 LARGEST_SYSTEM = 120  # rules; a completion that needs more is refused
+MOST_PAIRS = 2000  # overlaps and equations that a completion may look at
 LONGEST_RULE = 14  # letters; what grows beyond is a completion that does not end
 
 
@@ -224,8 +225,11 @@ class Rules:
         return pairs
 
     def _complete(self, equations: list[Terms]) -> None:
-        pending = deque(equations)
+        pending, looked_at = deque(equations), 0
         while pending:
+            looked_at += 1
+            if looked_at > MOST_PAIRS:
+                raise NotConfluent(f"no confluent system found among {MOST_PAIRS} overlaps")
             terms = self.normal_form(pending.popleft())
             if not terms:
                 continue

@@ -95,7 +95,7 @@ def word_twins(step: Step, setting: Words) -> list[Twin]:
     """The mutated twins of a step between matrices; those whose shapes do not fit are none."""
     letters = lambda e: letter_changes(e, setting)  # noqa: E731
     made = [Twin("the sign of the right-hand side flipped", step.lhs, -step.rhs)]
-    for mutate, most in ((_terms, 4), (_constants, 3), (letters, 4)):
+    for mutate, most in ((_terms, 4), (_constants, 3), (letters, 6)):
         found = [Twin(fault, step.lhs, new) for fault, new in _sites(step.rhs, mutate)]
         made += [t for t in found if well_typed(t.lhs, t.rhs, setting)][:most]
     if len(made) < 4:

@@ -37,9 +37,17 @@ def mdp(
     W = Words({"S": "the number of states", "A": "the number of actions"}, derivatives, **known)
     m = SimpleNamespace(W=W)
     m.gamma = W.scalar("gamma", "unit", "the discount factor, 0 ≤ γ < 1")
-    m.one = W.letter("1_S", "S", "1", "ones, one per state", r"\mathbf{1}_S", draw="ones")
+    m.one = W.letter(
+        "1_S", "S", "1", "ones, one per state", r"\mathbf{1}_S", draw="ones", nonnegative=True
+    )
     m.ones = W.letter(
-        "1_SA", "SA", "1", "ones, per state and action", r"\mathbf{1}_{SA}", draw="ones"
+        "1_SA",
+        "SA",
+        "1",
+        "ones, per state and action",
+        r"\mathbf{1}_{SA}",
+        draw="ones",
+        nonnegative=True,
     )
     drawn = "stochastic" if rows else "free"
     m.P = W.letter("P", "SA", "S", "P(s′ | s, a)", draw=drawn, nonnegative=rows)

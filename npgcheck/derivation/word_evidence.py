@@ -164,18 +164,25 @@ def letter_changes(e: sp.Basic, setting: Words) -> list[tuple[str, sp.Basic]]:
     if e.is_Mul and not e.is_commutative:
         factors = list(e.args)
         free = [i for i, f in enumerate(factors) if not f.is_commutative]
-        return [
+        swaps = [
             (f"{factors[i]} and {factors[j]} exchanged", _swapped(e, i, j))
             for i, j in itertools.pairwise(free)
         ]
-    if isinstance(e, Letter) and e.name in setting.letters:
-        info = setting.letters[e.name]
-        return [
-            (f"{e} read as {name}", other.symbol)
-            for name, other in setting.letters.items()
-            if other.shape == info.shape and name != e.name
-        ][:2]
+        drops = [
+            (f"the factor {f} dropped", sp.Mul(*factors[:i], *factors[i + 1 :]))
+            for i, f in enumerate(factors)
+        ]
+        return swaps + drops
+    if isinstance(e, Letter):
+        shape = setting.algebra.element(e).shape
+        names = [*(i.symbol for i in setting.letters.values()), *_names(setting)]
+        others = [x for x in names if x != e and setting.algebra.element(x).shape == shape]
+        return [(f"{e} read as {other}", other) for other in others[:2]]
     return []
+
+
+def _names(setting: Words) -> list[Letter]:
+    return [d.base for d in setting.definitions.values()]
 
 
 def _swapped(e: sp.Mul, i: int, j: int) -> sp.Expr:

@@ -104,7 +104,6 @@ def check_advantages(
         checks=LATEST,
         detection_floor=0.0,
         declare=declare,
-        command="npgcheck.check_advantages(…) on the same rows",
         door="check_step",
     )
 

@@ -233,6 +233,9 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
     assert krylov is not None
     if _parallel(x, krylov.right, verdict):
         return
+    if (name := iterates.misapplied(x, krylov)) is not None:
+        verdict.diagnoses = (names.named(name),)
+        return
     verdict.reason = "it solves no system with the product and the gradient that were given"
     first = iterates.holding(x, krylov)
     if first is None:
@@ -243,6 +246,10 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
         verdict.explain(said, {})
         verdict.reason = ""
     elif (factor := iterates.multiple(x, krylov, first)) is not None:
+        if abs(float(np.linalg.norm(x)) - 1.0) < 1e-6:
+            verdict.reason = ""
+            verdict.diagnoses = (names.named("direction-normalised"),)
+            return
         what = fit.as_people_write(factor)
         step = solve.step_factor
         if step is not None and abs(step - 1.0) < 1e-3:

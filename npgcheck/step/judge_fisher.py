@@ -20,6 +20,9 @@ from npgcheck.tolerance import unit_roundoff
 
 Array = np.ndarray
 
+#: How many entries of a diagonal are compared before it is called that of F.
+DIAGONAL = 5
+
 
 def products(function: Function, probes: Probes) -> dict[str, Array]:
     """F v for every direction (the user's)."""
@@ -54,16 +57,19 @@ def judge(
             price = names.cost(d.choice for d in said)
             if best is None or price < best[0]:
                 best = (price, said, fitted)
-        if best is not None and best[0][0] == 0:
-            break
+        if best is not None and best[0] <= names.ONE_CONVENTION:
+            break  # every further variant is at least that
     assert plain is not None
     fitted, exact, budgets = plain
     verdict.numbers = {"damping": 0.0, "factor": 1.0, "floor": _floor(budgets, shifted)}
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     first = len(directions) * asked.index(asked[-1]) if asked else 0
     part = slice(first, first + len(directions))
     verdict.yours, verdict.exact = y[part], exact[part]
     verdict.where = f"F · {asked[-1]}, its products with {', '.join(probes.directions)}"
+    if best is None and _is_diagonal(function, probes):
+        return verdict.explain([names.named("diagonal-fisher")], declared)
     if best is None:
         verdict.status = "fail"
         verdict.reason = "no known choice explains it" + _facts(
@@ -103,26 +109,32 @@ def _tried(
     law, count = probes.rows.law, float(len(probes.rows.weights))
     factors: list[tuple[float, list]] = [(1.0, [])]
     free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
-    known: list[tuple[float, list]] = [
-        (
-            count,
-            [names.named("batch-size-scale", note="a sum over the rows in place of their mean")],
-        ),
+    known: list[tuple[float, list]] = []
+    if law.dimensions > 1:  # before the plain factors: for two dimensions 1/m is one half
+        known += [
+            (1.0 / law.dimensions, [names.named("kl-mean-over-action-dimensions")]),
+            (
+                count / law.dimensions,
+                [names.named("kl-mean-over-action-dimensions"), names.named("batch-size-scale")],
+            ),
+            (
+                1.0 / law.dimensions**2,
+                [
+                    names.named(
+                        "logprob-not-summed-over-dims", note="log π averaged over dimensions"
+                    )
+                ],
+            ),
+        ]
+    summed = "a sum over the rows in place of their mean"
+    known += [
+        (count, [names.named("batch-size-scale", note=summed)]),
         (4.0, [names.named("metric-constant")]),
         (2.0, [names.named("fisher-factor-two", note="2 F in place of F")]),
         (0.5, [names.named("fisher-factor-two", note="F/2 in place of F")]),
+        (-1.0, [names.named("fisher-negated")]),
     ]
-    if law.dimensions > 1:
-        known.append((1.0 / law.dimensions, [names.named("kl-mean-over-action-dimensions")]))
-        known.append(
-            (count / law.dimensions,
-             [names.named("kl-mean-over-action-dimensions"), names.named("batch-size-scale")])
-        )  # fmt: skip
-        known.append(
-            (1.0 / law.dimensions**2,
-             [names.named("logprob-not-summed-over-dims", note="log π averaged over dimensions")])
-        )  # fmt: skip
-    factors += [(c, said) for c, said in known if abs(free - c) <= 1e-3 * c]
+    factors += [(c, said) for c, said in known if abs(free - c) <= 1e-3 * abs(c)]
     for factor, said in factors:
         found.append((factor, 0.0, said))
         _, shift = fit.estimate(y - factor * exact, 0.0 * exact, budgets, shifted, False)
@@ -204,20 +216,21 @@ def _facts(
     if fit.compare(y, exact, loose, factor, shift, shifted).holds:
         text = f"; it is {fit.as_people_write(factor)} · F v + {shift:.6g} · v"
         return text + (" (a negative damping)" if shift < 0 else "")
-    if _is_diagonal(function, probes):
-        return "; it acts on every coordinate by itself: the diagonal of a matrix"
     return ""
 
 
 def _is_diagonal(function: Function, probes: Probes) -> bool:
-    """Whether F e_j has its j-th entry alone, for a few j."""
+    """Whether the answer is the diagonal of F, damped or not: F e_j is F_jj e_j, for a few j."""
     size = len(probes.vectors[0])
-    if size < 2:
-        return False
-    for j in np.linspace(0, size - 1, 3).astype(int):
+    true = next(iter(variants.fishers(probes.rows)))
+    shifts = []
+    for j in np.linspace(0, size - 1, DIAGONAL).astype(int):
         unit = np.zeros(size)
         unit[j] = 1.0
         column = function.vector(unit)
         if np.count_nonzero(np.abs(column) > 1e-12 * abs(column[j])) > 1:
             return False
-    return True
+        entry = probes.rows.form(true.curvature, unit, unit, true.weights)
+        shifts.append((float(column[j]) - entry.value, entry.size + abs(float(column[j]))))
+    spread = max(s for s, _ in shifts) - min(s for s, _ in shifts)
+    return size > DIAGONAL and spread <= 1e-5 * max(scale for _, scale in shifts)

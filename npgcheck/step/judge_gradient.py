@@ -51,17 +51,23 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
         found = _fit(probes, variant, y, exact, budgets, bonus, norm, dtype)
         if found is not None and (best is None or found.cost < best.cost):
             best = found
-        if best is not None and best.cost[0] == 0:
-            break
+        if best is not None and best.cost <= names.ONE_CONVENTION:
+            break  # every further variant is at least that
     assert plain is not None
     fitted, exact, budgets = plain
     verdict.numbers = {"factor": 1.0, "sign": 1.0, "entropy": 0.0}
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     verdict.yours, verdict.exact = y, exact
     verdict.where = f"products with {', '.join(probes.directions)}"
     if best is None:
         verdict.status = "fail"
-        verdict.reason = "no known choice explains it" + _facts(probes, gradient, y, exact, budgets)
+        fact = _facts(probes, gradient, y, exact, budgets)
+        if locate.ANOTHER_ORDER in fact:
+            verdict.diagnoses = (names.named("order-or-transpose"),)
+            verdict.reason = locate.ANOTHER_ORDER
+        else:
+            verdict.reason = "no known choice explains it" + fact
         return verdict
     verdict.ratio, verdict.digits = best.fitted.ratio, best.fitted.digits
     verdict.numbers["sign"] = -1.0 if best.fitted.factor < 0 else 1.0
@@ -131,13 +137,15 @@ def _factors(
     rows, law = probes.rows, probes.rows.law
     count = float(len(rows.weights))
     candidates: list[tuple[float, list]] = [(-1.0, [names.named("gradient-of-the-loss")])]
+    doubled = [names.named("gradient-factor-two")]
     for sign in (1.0, -1.0):
         loss = [names.named("gradient-of-the-loss")] if sign < 0 else []
         candidates.append((sign * count, [*loss, names.named("sum-in-g-mean-in-F")]))
-        if law.dimensions > 1:
+        if law.dimensions > 1:  # before one half, which it is for two dimensions
             candidates.append(
                 (sign / law.dimensions, [*loss, names.named("logprob-not-summed-over-dims")])
             )
+        candidates += [(sign * c, [*loss, *doubled]) for c in (2.0, 0.5)]
         if variant.divided:
             epsilon = variant.divided * (1.0 / abs(factor) - 1.0) if factor else 0.0
             if 0 < epsilon <= LARGEST_EPSILON * variant.divided and factor * sign > 0:

@@ -32,7 +32,9 @@ def judge_log_prob(probes: Probes, answer: Array, dtype: str, declared: dict[str
         price = names.cost(chosen)
         if fitted.holds and (best is None or price < best[0]):
             best = (price, [names.named(n, note=note) for n in chosen], fitted)
-    fitted = best[2] if best else fit.compare(answer, exact, budgets)
+    plain = fit.compare(answer, exact, budgets)
+    verdict.off, verdict.off_digits = plain.ratio, plain.digits
+    fitted = best[2] if best else plain
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     worst = np.argsort(-np.abs(answer - exact))[:6]
     verdict.yours, verdict.exact = answer[worst], exact[worst]
@@ -78,7 +80,9 @@ def judge_kl(
     broken = f"KL(θ, θ) = {at_theta:.4g}" if abs(at_theta) > floor else ""
     verdict.findings.append(property_result("NPG-KL-002", broken, 1, abs(at_theta) / floor))
     best = _best_divergence(probes, answers, outputs, budgets)
-    fitted = best[2] if best else fit.compare(answers, exact, budgets)
+    plain = fit.compare(answers, exact, budgets)
+    verdict.off, verdict.off_digits = plain.ratio, plain.digits
+    fitted = best[2] if best else plain
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.yours, verdict.exact = answers, exact
     verdict.where = f"θ' at {', '.join(points)}"

@@ -14,8 +14,10 @@ from npgcheck.step.probes import TRUST, Probes
 
 Array = np.ndarray
 
-#: Up to this many coordinates are looked at one by one, more in this many blocks.
-SINGLY, BLOCKS = 400, 24
+ANOTHER_ORDER = "its numbers are right but in another order"
+
+#: Coordinates are looked at one by one while D · N is below this, else in so many blocks.
+SINGLY, BLOCKS = 300_000, 24
 #: A coordinate counts as right within this of the largest, far above rounding and far below any
 #: mistake.
 CLOSE = 1e-5
@@ -31,7 +33,7 @@ def describe(probes: Probes, answer: Array, cotangent: Array, size: Array, facto
         factor: what the user's is a multiple of, otherwise.
     """
     count = len(answer)
-    if count <= SINGLY:
+    if count * len(probes.rows.weights) <= SINGLY:
         exact = np.array([_slope(probes, e, cotangent, size)[0] for e in np.eye(count)])
         return _coordinates(answer, factor * exact)
     return _blocks(probes, answer, cotangent, size, factor)
@@ -50,7 +52,7 @@ def _coordinates(answer: Array, exact: Array) -> str:
     if not wrong.any():
         return ""
     if np.abs(np.sort(answer) - np.sort(exact)).max() <= CLOSE * largest:
-        return "its numbers are right but in another order"
+        return ANOTHER_ORDER
     if wrong.sum() > len(exact) / 2:
         return ""
     missing = wrong & (np.abs(answer) <= CLOSE * largest)

@@ -28,6 +28,10 @@ _FIELDS = {
 }
 
 
+#: The cost of the cheapest explanation that is not what was asked for.
+ONE_CONVENTION = (1, 1.0)
+
+
 @cache
 def entry(name: str) -> Choice:
     """The registered choice of this name."""

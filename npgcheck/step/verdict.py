@@ -29,6 +29,8 @@ class Verdict:
         reason: in words, where the numbers do not say it.
         yours, exact: numbers to be shown side by side, when refuted.
         where: what these numbers are.
+        off, off_digits: error over budget and digits of these numbers; ``ratio`` and ``digits``
+            belong to the explanation.
         numbers: what later judgements need, e.g. the damping that was found.
         explained_by: the lower quantity that explains a failure.
         findings: further checks, each a result of its own.
@@ -44,6 +46,8 @@ class Verdict:
     yours: Array = field(default_factory=lambda: np.zeros(0))
     exact: Array = field(default_factory=lambda: np.zeros(0))
     where: str = ""
+    off: float | None = None
+    off_digits: float = 0.0
     numbers: dict[str, Any] = field(default_factory=dict)
     explained_by: str | None = None
     findings: list[CheckResult] = field(default_factory=list)
@@ -52,6 +56,9 @@ class Verdict:
         """Sets the choices and the status that they amount to."""
         self.diagnoses = tuple(diagnoses)
         self.status = names.status(diagnoses, declared)
+        bugs = [d for d in diagnoses if d.kind == "bug"]
+        if bugs and self.status == "fail" and not self.reason:
+            self.reason = bugs[0].note
         return self
 
     def results(self) -> list[CheckResult]:
@@ -63,8 +70,8 @@ class Verdict:
                 description=self.where,
                 yours=[float(x) for x in np.ravel(self.yours)],
                 exact=[float(x) for x in np.ravel(self.exact)],
-                error_over_budget=float(self.ratio),
-                digits=float(self.digits),
+                error_over_budget=float(self.ratio if self.off is None else self.off),
+                digits=float(self.digits if self.off is None else self.off_digits),
             )
         value = CheckResult(
             id=check_id(self.quantity, "value"),

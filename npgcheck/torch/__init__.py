@@ -1,8 +1,8 @@
 """npgcheck for torch modules: ``pip install "npgcheck[torch]"``.
 
-:func:`check_step` judges one step of a ``torch.nn.Module``; :class:`StepMonitor` does so inside a
+``check_step`` judges one step of a ``torch.nn.Module``; ``StepMonitor`` does so inside a
 training loop, every n updates, and leaves no trace. Both only prepare the arguments of
-:func:`npgcheck.check_step`, with :class:`Policy`.
+``npgcheck.check_step``, with ``Policy``.
 """
 
 from __future__ import annotations

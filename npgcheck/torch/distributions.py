@@ -173,7 +173,7 @@ def plain_actions(reading: Reading, actions: Tensor) -> Tensor:
         loc, scale = reading.after
         if actions.ndim == 1:
             actions = actions[:, None]
-        return (actions.to(scale.dtype) - loc) / scale
+        return (actions.to(scale) - loc) / scale
     if reading.name == "categorical" and actions.ndim == 2 and actions.shape[1] == 1:
         return actions[:, 0]
     return actions

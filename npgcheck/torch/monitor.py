@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import Tensor
 
-from npgcheck.conformance.report import Report
+from npgcheck.conformance.report import Report, exit_code
 from npgcheck.conventions import Conventions
 from npgcheck.errors import InvalidArgument, NpgcheckError, UsageError, nearest
 from npgcheck.torch.policy import DistributionOf, Policy
@@ -54,7 +54,8 @@ class StepMonitor:
         parameters: which parameters make up θ, in order; all by default.
         fixed: names of trainable parameters that stay as they are on purpose.
         conventions: what is meant; None infers it.
-        on_failure: ``"raise"`` a :class:`StepRefuted`, ``"warn"``, or a function of the report.
+        strict: a convention or approximation that was not declared counts as a failure too.
+        on_failure: ``"raise"`` a ``StepRefuted``, ``"warn"``, or a function of the report.
 
     Attributes:
         iteration: how many steps were begun.
@@ -73,6 +74,7 @@ class StepMonitor:
         parameters: Iterable[Any] | None = None,
         fixed: Iterable[str] = (),
         conventions: Conventions | None = None,
+        strict: bool = False,
         on_failure: str | Callable[[Report], Any] = "raise",
     ) -> None:
         if every < 1 or int(every) != every:
@@ -86,7 +88,7 @@ class StepMonitor:
         self.every, self.max_kl = int(every), max_kl
         self.parameters = None if parameters is None else list(parameters)
         self.fixed, self.conventions = tuple(fixed), conventions
-        self.on_failure = on_failure
+        self.on_failure, self.strict = on_failure, strict
         self.iteration = self.checked = self.refuted = 0
         self.last: Report | None = None
         self.policy()  # a wrong list of parameters shows now, not in the middle of training
@@ -112,7 +114,7 @@ class StepMonitor:
         """Counts a report, and reacts to a refutation as ``on_failure`` says."""
         self.last = report
         self.checked += 1
-        if report.passed:
+        if exit_code(report, self.strict) == 0:
             return
         self.refuted += 1
         if callable(self.on_failure):
@@ -125,7 +127,7 @@ class StepMonitor:
 
 
 class Step:
-    """One update; made by :meth:`StepMonitor.step`.
+    """One update; made by ``StepMonitor.step``.
 
     Attributes:
         due: whether this update is checked.
@@ -153,7 +155,7 @@ class Step:
         Args:
             answers: ``gradient``, ``direction`` (vectors, or one tensor per parameter),
                 ``fisher_vector_product``, ``kl``, ``log_prob`` (functions), ``max_kl``; see
-                :func:`npgcheck.torch.check_step`. What is recorded twice counts as last recorded.
+                ``npgcheck.torch.check_step``. What is recorded twice counts as last recorded.
 
         Raises:
             UsageError: a name that is not one of these.

@@ -50,7 +50,7 @@ class Policy:
     """The policy of a module at its present parameters: ``policy(theta, observations)``.
 
     It is a snapshot: whatever is trained later does not change it. What it returns is what
-    :func:`npgcheck.check_step` takes: logits, or the pair (mean, log_std).
+    ``npgcheck.check_step`` takes: logits, or the pair (mean, log_std).
 
     Args:
         module: the ``torch.nn.Module``, or a list of modules and parameters where the policy

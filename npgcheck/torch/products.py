@@ -1,7 +1,7 @@
 """Right quantities of a module's policy, by automatic differentiation: what one's own may be.
 
 They are written after the papers, through torch's own log_prob and kl_divergence, and share no code
-with the reference that :func:`npgcheck.check_step` computes.
+with the reference that ``npgcheck.check_step`` computes.
 
 Source: Schulman, Levine, Moritz, Jordan & Abbeel, Trust region policy optimization (2015),
 appendix C.

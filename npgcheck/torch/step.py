@@ -82,12 +82,12 @@ def check_step(
         seed: of the random directions.
 
     Returns:
-        The report of :func:`npgcheck.check_step`, with what was found about the module: chance
+        The report of ``npgcheck.check_step``, with what was found about the module: chance
         or batch statistics left on, parameters that influence the policy but are not in θ.
 
     Raises:
         InvalidArgument: an unknown distribution, a parameter that is not the module's, shapes.
-        UsageError: see :func:`npgcheck.check_step`.
+        UsageError: see ``npgcheck.check_step``.
     """
     answers = Answers(log_prob, gradient, fisher_vector_product, kl, direction, new_theta, max_kl)
     policy = Policy(module, distribution, parameters=parameters)
@@ -116,7 +116,7 @@ def check_step(
 
 @dataclass(frozen=True)
 class Answers:
-    """What a step gave, as the user has it; see :func:`check_step`."""
+    """What a step gave, as the user has it; see ``check_step``."""
 
     log_prob: Any = None
     gradient: Any = None

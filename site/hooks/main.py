@@ -71,7 +71,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     import tables
     import theory
 
-    judged = {"claims": theory.overview, "functions": theory.functions}
+    folder = "" if page.file.src_uri.startswith("theory/") else "theory/"
+    judged = {"functions": theory.functions}
+    judged["claims"] = lambda found: theory.overview(found, folder)
     judged["graph"] = lambda found: graph.drawing(found["graph"])
 
     def fill(match: re.Match[str]) -> str:

@@ -66,10 +66,22 @@ def choices() -> str:
     return "\n".join(rows)
 
 
+def planted_steps() -> str:
+    """The planted mistakes of ``npgcheck power --steps``."""
+    from npgcheck.step.controls.wrong import MISTAKES
+
+    rows = ["| planted | where | what the report calls it |", "|---|---|---|"]
+    for m in MISTAKES:
+        called = f"`{m.choice}`" if m.choice else "told by facts: a factor, a place, a property"
+        rows.append(f"| {_cell(m.name)} | `{m.quantity}` | {called} |")
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "choices": choices,
     "contract": contract,
     "planted-mistakes": planted_mistakes,
     "planted-equivalents": planted_equivalents,
     "planted-right": planted_right,
+    "planted-steps": planted_steps,
 }

@@ -53,12 +53,12 @@ def badge(status: str) -> str:
     return f'<span class="status status-{status.replace(" ", "-")}">{status}</span>'
 
 
-def overview(found: Record) -> str:
-    """The table of all claims, for ``theory/index.md``."""
+def overview(found: Record, folder: str = "") -> str:
+    """The table of all claims; `folder` leads from the page to the theory pages."""
     rows = ["| claim | statements | status | planted faults refuted |", "|---|--:|---|--:|"]
     for c in found["claims"]:
         rows.append(
-            f"| [{c['title']}]({c['id']}.md) | {len(c['statements'])} | {badge(c['status'])} "
+            f"| [{c['title']}]({folder}{c['id']}.md) | {len(c['statements'])} | {badge(c['status'])} "
             f"| {c['controls']['refuted']} of {c['controls']['planted']} |"
         )
     return "\n".join(rows)

@@ -165,7 +165,8 @@ MISTAKES: tuple[Mistake, ...] = (
             _times("gradient", lambda s: 1 / s.advantages.std()), (), "deviates"),
     Mistake("log π of clipped actions", "policy_gradient", "clipped-action-in-logprob",
             _gradient_of(lambda s, z: s.advantages[:, None] * _clipped(s, z)), _G),
-    Mistake("first weights transposed in g", "policy_gradient", "",
+    Mistake("2 g", "policy_gradient", "gradient-factor-two", _times("gradient", lambda s: 2.0)),
+    Mistake("first weights transposed in g", "policy_gradient", "order-or-transpose",
             _changed("gradient", lambda s, right: right()[_scramble(s)])),
     Mistake("g wrong by a per cent in one entry (double)", "policy_gradient", "",
             _changed("gradient", lambda s, right: right() * (
@@ -212,7 +213,9 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("F v not symmetric", _LOW, "",
             _changed("fisher", lambda s, right, v: right(v)[_scramble(s)])),
     Mistake("F v of |v|", _LOW, "", _changed("fisher", lambda s, right, v: right(np.abs(v)))),
-    Mistake("−F", _LOW, "", _times("fisher", lambda s: -1.0)),
+    Mistake("−F", _LOW, "fisher-negated", _times("fisher", lambda s: -1.0)),
+    Mistake("diagonal of F", _LOW, "diagonal-fisher",
+            _changed("fisher", lambda s, right, v: _diagonal(right, v) * v), (), "deviates"),
     # the divergence
     Mistake("always zero", "kl", "both-sides-live", _changed("kl", lambda s, right, t: 0.0)),
     Mistake("sum over rows in KL", "kl", "batch-size-scale",
@@ -233,6 +236,10 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("x = g", "natural_gradient", "preconditioner-not-applied",
             _changed("solve", lambda s, right, g: g)),
     Mistake("3 x", "natural_gradient", "", _times("solve", lambda s: 3.0)),
+    Mistake("x = F g", "natural_gradient", "multiplied-not-solved",
+            _changed("solve", lambda s, right, g: s.product(g))),
+    Mistake("x/‖x‖", "natural_gradient", "direction-normalised",
+            _changed("solve", lambda s, right, g: right(g) / np.linalg.norm(right(g)))),
     Mistake("x wrong in one part", "natural_gradient", "",
             _changed("solve", lambda s, right, g: right(g) * (
                 1 + (np.arange(len(g)) < len(g) // 2)).astype(g.dtype))),
@@ -246,6 +253,10 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("never moves", "trust_region_step", "",
             _changed("move", lambda s, right, x: s.theta.copy())),
 )  # fmt: skip
+
+
+def _diagonal(fisher: Callable[[Array], Array], like: Array) -> Array:
+    return np.array([fisher(e) @ e for e in np.eye(len(like), dtype=like.dtype)])
 
 
 def _k3(s: Step, theta: Array) -> float:

@@ -145,8 +145,11 @@ def _cases(measure: str, probe: Probe, value: Array) -> Iterator[tuple[str, Case
     """The answer beside the exact one under every reading."""
     problem, quantity = probe.problem, probe.quantity
     if measure == "pure":
-        exact = _krylov(*probe.args) if quantity == "conjugate_gradient" else _gae(*probe.args)
-        yield "", Case(problem, probe.label, probe.args, value, exact)
+        if quantity == "conjugate_gradient":  # modulo the kernel of a singular system
+            exact, metric = _krylov(*probe.args), probe.args[0]
+        else:
+            exact, metric = _gae(*probe.args), None
+        yield "", Case(problem, probe.label, probe.args, value, exact, metric)
         return
     build = _PIPELINES.get(problem.family, {}).get(measure)
     if build is None:

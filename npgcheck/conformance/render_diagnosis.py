@@ -123,7 +123,8 @@ def _row(row: Row) -> dict[str, Any]:
                 "quantity": n.quantity,
                 "status": n.status,
                 "kind": n.kind,
-                "choices": sorted(n.choices),
+                "choice": n.choice,
+                "others": sorted(sorted(other) for other in n.others),
             }
             for n in row.said.names
         ],

@@ -42,7 +42,7 @@ class RowIndexAsTime(Agent):
 @wrong(
     "agent-normalises",
     tells="normalised-advantages",
-    also="limited-accuracy",
+    also="limited-accuracy limited-range",
     stage=RETURNS,
     kind="convention",
     outcome="either",
@@ -60,7 +60,7 @@ class Normalises(Agent):
 @wrong(
     "agent-normalises-ddof",
     tells="normalised-advantages-sample-std",
-    also="limited-accuracy",
+    also="limited-accuracy limited-range",
     stage=RETURNS,
     kind="convention",
     outcome="either",

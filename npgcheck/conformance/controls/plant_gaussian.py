@@ -161,7 +161,7 @@ class WeightsTransposed(GaussQuadrature):
 
 @wrong(
     "quadrature-log-std-in-front",
-    tells="log-std-first",
+    tells="log-std-first|log-std-read-first",
     stage=PARAMETERS,
     refutes="log_prob",
     style=STYLE,

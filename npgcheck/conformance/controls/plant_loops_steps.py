@@ -91,7 +91,13 @@ class NegativeFisher(Loops):
 
 
 @wrong(
-    "loop-upper-half", tells="upper-triangle-only", stage=FISHER, refutes=F, spares=G, style=STYLE
+    "loop-upper-half",
+    also="diagonal-fisher",
+    tells="upper-triangle-only",
+    stage=FISHER,
+    refutes=F,
+    spares=G,
+    style=STYLE,
 )
 class UpperHalf(Loops):
     """for j in range(i, D): and no mirror."""
@@ -181,7 +187,7 @@ class KlDoubled(Loops):
 
 @wrong(
     "loop-both-directions-added",
-    tells="jeffreys-kl-unhalved",
+    tells="jeffreys-kl",
     stage="KL",
     refutes="kl",
     spares=F,

@@ -167,7 +167,7 @@ class KroneckerFactored:
 
 @wrong(
     "centred-by-the-gradient",
-    tells="centred-fisher",
+    tells="centred-vs-uncentred",
     stage=DEFINITION,
     kind="convention",
     outcome="either",
@@ -382,6 +382,7 @@ class FisherHalved(ExactSoftmax):
 
 @wrong(
     "upper-triangle-only",
+    also="diagonal-fisher",
     tells="upper-triangle-only",
     stage=DEFINITION,
     refutes="fisher",

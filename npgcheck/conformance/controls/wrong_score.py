@@ -236,6 +236,7 @@ class TemperatureTwo:
 
 @wrong(
     "epsilon-inside-the-log",
+    tells="epsilon-inside-kl",
     stage=STAGE,
     kind="approximation",
     outcome="either",

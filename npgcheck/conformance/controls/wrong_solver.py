@@ -352,7 +352,13 @@ class Normalised(ExactSoftmax):
         return np.asarray(x / (np.linalg.norm(x) + 1e-12))
 
 
-@wrong("unweighted-least-squares", stage=STAGE, refutes=X, whole=True)
+@wrong(
+    "unweighted-least-squares",
+    tells="uniform-state-weights + action-weights-missing",
+    stage=STAGE,
+    refutes=X,
+    whole=True,
+)
 class UnweightedLeastSquares:
     """Compatible features fitted over all state-action pairs alike, without d or π."""
 

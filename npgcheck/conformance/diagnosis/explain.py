@@ -231,9 +231,7 @@ def _diagnosis(found: Found, others: tuple[str, ...]) -> tuple[Diagnosis, ...]:
             alternatives=others if index == 0 else (),
             reproduces=found.fresh,
         )
-        for index, a in enumerate(
-            sorted(found.applied, key=lambda a: order.index(a.choice.name))
-        )
+        for index, a in enumerate(sorted(found.applied, key=lambda a: order.index(a.choice.name)))
     ]
     if found.setup.damping:
         entry = BY_NAME["damping"]

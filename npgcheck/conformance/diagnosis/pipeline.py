@@ -45,8 +45,8 @@ class Applied:
         change = self.choice.change.get(part)
         if change is None:
             return value
-        return change(view, value) if self.choice.number is None else change(
-            view, value, self.number
+        return (
+            change(view, value) if self.choice.number is None else change(view, value, self.number)
         )
 
 
@@ -143,9 +143,7 @@ class Pipeline:
                 ),
                 terminated=np.concatenate([np.asarray(p.terminated) for p in parts]),
                 times=np.concatenate([np.arange(len(p.rewards)) for p in parts]),
-                episode=np.concatenate(
-                    [np.full(len(p.rewards), i) for i, p in enumerate(parts)]
-                ),
+                episode=np.concatenate([np.full(len(p.rewards), i) for i, p in enumerate(parts)]),
                 count=len(parts),
             )
         return self._rows
@@ -292,9 +290,7 @@ def gaussian_scores(v: View, z: Array, states: Array | None) -> Array:
     sigma = v["std"][:, None, :] if states is None else v["std"][states]
     along, across = v.through("parts", (z / sigma, z**2 - 1.0, z, sigma))[:2]
     if states is None:
-        return np.einsum("sqm,smd->sqd", along, of_mean) + np.einsum(
-            "sqm,smd->sqd", across, of_std
-        )
+        return np.einsum("sqm,smd->sqd", along, of_mean) + np.einsum("sqm,smd->sqd", across, of_std)
     return np.einsum("nm,nmd->nd", along, of_mean[states]) + np.einsum(
         "nm,nmd->nd", across, of_std[states]
     )

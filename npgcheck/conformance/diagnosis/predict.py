@@ -270,8 +270,10 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     t = _coordinates(v, record)
     direct = setup.iterations or any("direction" in a.choice.change for a in v.applied)
     if direct:
-        predicted = np.linalg.solve(t.T, solution(v, solve, setup)) if _turned(v) else solution(
-            v, solve, setup
+        predicted = (
+            np.linalg.solve(t.T, solution(v, solve, setup))
+            if _turned(v)
+            else solution(v, solve, setup)
         )
         return relative(visible(v, x), visible(v, predicted))
     inner = t.T @ x if _turned(v) else x
@@ -399,9 +401,7 @@ def _surrogate(v: View, record: Record, setup: Setup) -> float:
 
 def gains(records: Sequence[Record]) -> list[Record]:
     """Records of a surrogate as differences from the answer at θ itself, which is free."""
-    anchors = {
-        r.probe.position: float(r.value) for r in records if r.probe.label == "θ itself"
-    }
+    anchors = {r.probe.position: float(r.value) for r in records if r.probe.label == "θ itself"}
     return [
         replace(r, answer=replace(r.answer, value=r.value - anchors[r.probe.position]))
         for r in records

@@ -254,9 +254,7 @@ class Search:
             except np.linalg.LinAlgError:
                 return np.inf
 
-    def _confirm(
-        self, applied: tuple[Applied, ...], asked: Question, setup: Setup
-    ) -> Found | None:
+    def _confirm(self, applied: tuple[Applied, ...], asked: Question, setup: Setup) -> Found | None:
         """The set, if it reproduces the first answer, the screen and then fresh ones."""
         said = telling = 0
         records = asked.records[: 1 + SCREEN + FRESH]

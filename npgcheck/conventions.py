@@ -29,7 +29,7 @@ DAMPED = ("product", "solve", "fisher")
 KL_DIRECTIONS = ("forward", "reverse")
 SIGMAS = ("log_std",)
 STEP_LENGTHS = ("undamped", "damped")
-LINE_SEARCHES = ("kl_and_improvement",)
+LINE_SEARCHES = ("kl_and_improvement", "kl_slack", "improvement")
 SAMPLED = ("mdp", "batch", "episodes")
 
 _ENUMERATED: dict[str, tuple[str, ...]] = {
@@ -76,8 +76,9 @@ class Conventions:
         kl_direction: ``"forward"`` is KL(π_problem.theta ‖ π_theta), ``"reverse"`` the other.
         sigma: coordinate of a Gaussian's scale in ``problem.theta``: ``"log_std"``.
         step_length: ``"undamped"`` √(2δ/xᵀFx) or ``"damped"`` √(2δ/xᵀ(F+λI)x).
-        line_search: what a step must satisfy to be accepted; in this version always
-            ``"kl_and_improvement"``, as the contract asks.
+        line_search: what a step must satisfy to be accepted: ``"kl_and_improvement"``, as the
+            contract asks; ``"kl_slack"``, KL up to 1.5 max_kl and a gain; or ``"improvement"``, a
+            gain whatever KL is.
         sampled: what the subject averages over: ``"mdp"``, ``"batch"`` or ``"episodes"``.
 
     Raises:

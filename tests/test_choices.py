@@ -112,6 +112,12 @@ ELSEWHERE = {
     ("action_dimensions", "sum"),
     ("cg_stopping", "absolute"),
     ("cg_start", "random"),
+    ("line_search", "kl_and_improvement"),
+    ("line_search", "kl_slack"),
+    ("line_search", "improvement"),
+    ("line_search", "overwritten"),
+    ("damping", "two"),
+    ("gradient_scale", "differ"),
     ("range", "limited"),
     ("episode_ends", "timeout_as_terminal"),
     ("episode_ends", "bootstrap_after_termination"),
@@ -122,7 +128,9 @@ ELSEWHERE = {
 
 
 def test_every_choice_is_planted():
-    assert set(PLANTED) | ELSEWHERE == set(CHOICES)
+    explained = {key for key, entry in CHOICES.items() if not (entry.change or not entry.told)}
+    assert set(PLANTED) | ELSEWHERE >= explained
+    assert set(PLANTED) | ELSEWHERE <= set(CHOICES)
 
 
 @pytest.mark.parametrize("key", PLANTED, ids=[CHOICES[k].name for k in PLANTED])

@@ -18,6 +18,10 @@ Array = np.ndarray
 #: A relation counts as reproducing an answer at this relative accuracy: far above rounding, far
 #: below any mistake.
 REPRODUCED = 1e-6
+#: A factor that is nearer to one says nothing: the answers are inaccurate, not scaled.
+WORTH_SAYING = 1e-4
+#: An answer with so many right digits is not called wrong on its kind of problem.
+RIGHT_DIGITS = 9.0
 #: Answers that are points in parameter space.
 _POINTS = ("update", "train", "trust_region_proposal", "trust_region_step")
 
@@ -88,6 +92,8 @@ def _factor(shifted: Sequence[tuple[Record, Array, Array]]) -> str:
         if not np.max(np.abs(yours - factor * exact)) <= REPRODUCED * np.max(np.abs(exact)):
             return ""
         factors.append(factor)
+    if max(abs(f - 1.0) for f in factors) < WORTH_SAYING:
+        return ""
     if np.ptp(factors) <= REPRODUCED * abs(factors[0]):
         if abs(factors[0]) <= REPRODUCED:
             moved = shifted[0][0].probe.quantity in _POINTS
@@ -170,9 +176,11 @@ def _where_right(records: Sequence[Record], fit: Fit) -> str:
     right: dict[str, set[bool]] = {}
     refuted = set(fit.refuted)
     for index, record in enumerate(records):
-        if fit.judged[index] is None:
+        judged = fit.judged[index]
+        if judged is None:
             continue
-        problem, fine = record.reference.problem, index not in refuted
+        problem = record.reference.problem
+        fine = index not in refuted or judged.digits >= RIGHT_DIGITS
         labels = [f"{problem.family} problems"] if problem.family != "pure" else []
         if "batch" in record.answer.accessed:
             labels.append(f"{problem.batch_kind.replace('_', '-')} batches")

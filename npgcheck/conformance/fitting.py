@@ -266,6 +266,8 @@ def explain(
                 found.nearest.extend(f for f in found_here if not f.within(limit))
                 if any(f.fits for f in found_here):
                     break
+    if loose and all(f.choices.get("cg_stopping") == "absolute" for f in found.fitting):
+        found.fitting = []  # a relative accuracy explains them, so nothing absolute is seen
     if not found.fitting:
         found.fitting = [_as_limited_accuracy(fit) for fit in loose if not fit.too_few]
         found.fitting = [fit for fit in found.fitting if known(fit.choices)]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from npgcheck.conformance.choices import CHOICES, choice
+from npgcheck.conformance.choices import BY_NAME, CHOICES, choice
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
 
@@ -26,36 +26,8 @@ def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
 
 
 def _note(name: str, number: float | None) -> str:
-    notes = {
-        "damping": f"damping λ = {number:.6g}" if number else "",
-        "damped-fisher": f"damping λ = {number:.6g} inside the matrix" if number else "",
-        "truncated-cg": f"conjugate gradient stopped after {number:.0f} iterations"
-        if number
-        else "",
-        "cg-stopped-at-a-tolerance": "conjugate gradient stopped early, at a tolerance",
-        "random-start": "the solver starts at a random vector",
-        "absolute-tolerance": "the solver stops at an absolute residual, so small gradients are "
-        "not solved",
-        "limited-accuracy": "right, but not to round-off: as in single precision, or after an "
-        "iteration stopped at a tolerance",
-        "missing-gamma-t": "states weighted without γᵗ",
-        "per-trajectory-mean": "every trajectory weighs the same, whatever its length",
-        "empirical-fisher": "Fisher matrix from the batch's own actions",
-        "normalised-advantages": "advantages normalised over the batch",
-        "normalised-advantages-sample-std": "advantages normalised over the batch, std with N − 1",
-        "unbiased-estimator": "an unbiased estimate: exact on exact batches only",
-        "quadratic-kl": "the quadratic model ½ΔᵀFΔ in place of KL",
-        "timeout-as-terminal": "a time-out is treated as a termination: γV(s′) is missing there",
-        "bootstrap-after-termination": "γV(s′) is added after a termination",
-        "gae-leaks-across-episodes": "the sum of residuals runs on into the next episode",
-        "gae-delta-without-gamma": "V(s′) is not discounted in the residual",
-        "gae-trace-without-gamma": "later residuals are weighed by λ alone, not by γλ",
-        "score-missing-minus-pi": "score: the −π term is missing",
-        "kl-mean-over-action-dimensions": "KL averaged over the action dimensions in place of "
-        "their sum",
-        "damped-length": "step length from the damped xᵀ(F+λI)x",
-    }
-    return notes.get(name, name.replace("-", " "))
+    entry = BY_NAME[name]
+    return entry.said(number)
 
 
 #: Stage -> the field of Conventions that declares its choices.
@@ -69,6 +41,7 @@ KEYWORD = {
     "fisher": "fisher",
     "advantage": "advantage",
     "step_length": "step_length",
+    "line_search": "line_search",
 }
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from npgcheck.conformance.check_ids import NUMBERED, check_id
-from npgcheck.conformance.choices import choice, cost
+from npgcheck.conformance.choices import BY_NAME, CHOICES, choice, cost
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
+from npgcheck.conformance.explainers.line_search import OVERWRITTEN, RULES
 from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, same_number, score
 from npgcheck.conformance.naming import KEYWORD, diagnose, is_declared
 from npgcheck.conformance.reconcile import contradicts
@@ -171,7 +173,7 @@ def _nothing_judged(state: Run, quantity: str) -> CheckResult:
 
 def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -> CheckResult:
     """Within the budget under the run's conventions: a pass, or a deviation by name."""
-    diagnosis = diagnose(fit.choices)
+    diagnosis = _with_equals(quantity, records, fit, diagnose(fit.choices))
     open_ = [d for d in diagnosis if not is_declared(d, state.declared)]
     serious = [d for d in open_ if d.kind in ("convention", "approximation")]
     bugs = [d for d in diagnosis if d.kind == "bug"]
@@ -199,6 +201,26 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
         more = f"{len(unsupported)} problems unsupported: {unsupported[0]}"
         text = f"{text}; {more}" if text else more
     return _result(quantity, status, records, fit, diagnosis=diagnosis, reason=text)
+
+
+def _with_equals(
+    quantity: str, records: Sequence[Record], fit: Fit, diagnosis: tuple[Diagnosis, ...]
+) -> tuple[Diagnosis, ...]:
+    """Line searches that accept the same steps on every problem asked are one class: the
+    quadratic model underestimates KL by a tenth at most there, so no step has KL > 1.5 max_kl."""
+    if not any(d.stage == "line_search" for d in diagnosis):
+        return diagnosis
+    rules = [v for (s, v), c in CHOICES.items() if s == "line_search" and not c.default]
+    others = tuple(
+        choice("line_search", rule).name
+        for rule in rules
+        if rule != fit.choices["line_search"]
+        and rule in (*RULES, OVERWRITTEN)
+        and rescore(quantity, records, {**fit.choices, "line_search": rule}).fits
+    )
+    return tuple(
+        replace(d, alternatives=others) if d.stage == "line_search" else d for d in diagnosis
+    )
 
 
 def _too_few(state: Run, quantity: str, records: Sequence[Record]) -> str:
@@ -231,11 +253,25 @@ def _inconsistent(state: Run, quantity: str, records: Sequence[Record], own: Fit
         records,
         rescore(quantity, records, base),
         kind="consistency",
-        diagnosis=diagnose(own.choices),
+        diagnosis=(*_apart(apart), *diagnose(own.choices)),
         reason=f"right only with {mine}, while the other quantities have {rest}"
         if mine
         else "right only under conventions that the other quantities do not share",
     )
+
+
+def _apart(found: Sequence[tuple[str, Any, Any]]) -> tuple[Diagnosis, ...]:
+    """The names of disagreements between the quantities."""
+    names = dict.fromkeys(_DISAGREE[stage] for stage, _, _ in found if stage in _DISAGREE)
+    return tuple(Diagnosis(c.stage, c.name, c.kind, None, c.said()) for c in map(BY_NAME.get, names))  # type: ignore[union-attr]
+
+
+_DISAGREE = {
+    "weighting": "weights-differ-between-F-and-g",
+    "damping": "two-dampings",
+    "fisher_scale": "scales-differ-between-quantities",
+    "gradient_factor": "scales-differ-between-quantities",
+}
 
 
 def _phrase(stage: str, value: Any) -> str:

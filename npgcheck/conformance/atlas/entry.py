@@ -106,6 +106,7 @@ class Choice:
         reads: parts that the functions of ``change`` look at.
         number: the number that it carries, or None.
         families: ``"discrete"``, ``"gaussian"``, or both.
+        told: whether a verdict ever gives this name; ``hidden`` says why not.
         atlas: the page that it stands on, filled in when the registry is put together.
     """
 
@@ -133,6 +134,7 @@ class Choice:
     number: Number | None = None
     families: tuple[str, ...] = ("discrete", "gaussian")
     atlas: str = ""
+    told: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.form))

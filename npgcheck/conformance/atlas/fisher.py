@@ -309,18 +309,18 @@ ENTRIES = (
            "divide by the mean length, or declare fisher_scale='unnormalised'",
            note="Fisher matrix of whole trajectories", visible=F,
            seen=(Seen("Peters, Vijayakumar & Schaal 2005; Kakade 2001, section 3", "textbook"),),
-           hidden={"fisher": "in expectation it is the unnormalised undiscounted F, which is "
+           told=False, hidden={"fisher": "in expectation it is the unnormalised undiscounted F, which is "
                    "reported by that name"}),
     Choice("fisher", "joint", "joint-actor-critic-fisher", "approximation",
            "the Fisher matrix of policy and value together, on shared weights",
            "not through this contract: problems have no critic with weights of its own",
            "differentiate the policy's KL alone",
            seen=(Seen("Wu et al. 2017 (ACKTR), section 3.1", "textbook"),),
-           hidden={"every quantity": "the contract's policies share no weights with a critic"}),
+           told=False, hidden={"every quantity": "the contract's policies share no weights with a critic"}),
     Choice("fisher", "differences", "finite-difference-eps", "approximation",
            "Fv ≈ (∇KL(θ + εv) − ∇KL(θ))/ε in single precision",
            "an error of order ε and of u/ε: accuracy like that of single precision",
            "use a second derivative, or a relative ε with central differences in float64",
            seen=(sources.FINITE_DIFFERENCE,), visible=("fisher_vector_product",),
-           hidden={"names": "it is reported as limited-accuracy with the accuracy that was seen"}),
+           told=False, hidden={"names": "it is reported as limited-accuracy with the accuracy that was seen"}),
 )  # fmt: skip

@@ -205,7 +205,7 @@ ENTRIES = (
            "in code that keeps one between calls",
            "differentiate at the old policy itself", seen=(Seen("public code", "read"),),
            visible=("fisher", "fisher_vector_product"),
-           hidden={"problems without an old policy": "the contract gives one θ"}),
+           told=False, hidden={"problems without an old policy": "the contract gives one θ"}),
     Choice("kl", "old_variance", "gaussian-kl-with-old-variance", "bug",
            "(μ₀ − μ₁)²/(2σ₀²) in place of (μ₀ − μ₁)²/(2σ₁²)",
            "invisible where σ does not change", "divide by the variance of the second policy",

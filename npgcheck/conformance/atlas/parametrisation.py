@@ -147,5 +147,5 @@ ENTRIES = (
            "x and x + c(s)·1: constants added to all logits of a state",
            "nothing: no policy changes; pinv gives A − mean A, the textbook form A",
            "nothing to mend", seen=(Seen("Agarwal et al. 2021, Lemma 15", "textbook"),),
-           hidden={"every quantity": "answers are compared modulo null(F)"}),
+           told=False, hidden={"every quantity": "answers are compared modulo null(F)"}),
 )  # fmt: skip

@@ -100,6 +100,18 @@ def _parts(f):
     return lambda v, value: (*f(value[2], value[3]), *value[2:])
 
 
+def _other_std(of_std, slope):
+    """Another σ′(σ) throughout, with d log σ′/d log σ = ``slope``."""
+    return {
+        "std": lambda v, s: of_std(s),
+        "std_jacobian": lambda v, j: slope(_std_at(v))[:, :, None] * j,
+    }
+
+
+def _std_at(v):
+    return np.exp(v.reference.policy.mean_log_std(v.theta, v.problem.observations)[1])
+
+
 def _clipped_rows(v, actions, c):
     return actions if actions is None or v.discrete else np.clip(actions, -c, c)
 
@@ -271,21 +283,14 @@ ENTRIES = (
            "log π, score and F wherever σ ≠ 1", "log π = −½ Σ [(a − μ)²/σ² + 2 log σ + log 2π]",
            note="standard deviation and variance are confused",
            seen=(sources.STD_VARIANCE,), visible=POLICY, hidden={"σ = 1": "σ² = σ"},
-           change={"parts": _parts(lambda z, s: (z, 0.5 * z**2 * s - 0.5)),
-                   "log_density": _density(
-                       lambda t, z, s: -0.5 * (z**2 * s + np.log(s) + _LOG_2PI))},
+           change=_other_std(np.sqrt, lambda s: 0.5 + 0.0 * s),
            forms=(
+               _other_std(np.square, lambda s: 2.0 + 0.0 * s), _other_std(np.exp, lambda s: s),
+               _other_std(np.sqrt, lambda s: 1.0 + 0.0 * s),
+               _other_std(np.square, lambda s: 1.0 + 0.0 * s),
+               _other_std(np.exp, lambda s: 1.0 + 0.0 * s),
                {"parts": _parts(lambda z, s: (z, z**2 * s - 1.0)), "log_density": _density(
                    lambda t, z, s: -0.5 * (z**2 * s + 2 * np.log(s) + _LOG_2PI))},
-               {"parts": _parts(lambda z, s: (z / s**3, 2.0 * (z**2 / s**2 - 1.0))),
-                "log_density": _density(
-                    lambda t, z, s: -0.5 * (z**2 / s**2 + 4 * np.log(s) + _LOG_2PI))},
-               {"parts": _parts(lambda z, s: (z * s / np.exp(2 * s),
-                                              s * ((z * s) ** 2 / np.exp(2 * s) - 1.0))),
-                "log_density": _density(
-                    lambda t, z, s: -0.5 * ((z * s) ** 2 / np.exp(2 * s) + 2 * s + _LOG_2PI))},
-               {"parts": _parts(lambda z, s: (z * s / np.exp(2 * s),
-                                              (z * s) ** 2 / np.exp(2 * s) - 1.0))},
                {"parts": _parts(lambda z, s: (z, z**2 - 1.0))},
                {"parts": _parts(lambda z, s: (z / s, z**2 * s - 1.0))},
                {"log_density": _density(
@@ -358,7 +363,7 @@ ENTRIES = (
            "not through this contract: the missing term does not depend on θ",
            "add the log-Jacobian where densities of squashed actions are compared",
            seen=(sources.TANH,),
-           hidden={"score, fisher, kl": "the term depends on the action alone, not on θ"},
+           told=False, hidden={"score, fisher, kl": "the term depends on the action alone, not on θ"},
            families=("gaussian",)),
     # ---- surrogate ------------------------------------------------------------------------------
     Choice("surrogate", "inverted", "ratio-upside-down", "bug", "Σ w π/π′ A in place of π′/π A",

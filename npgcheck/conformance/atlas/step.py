@@ -126,13 +126,13 @@ ENTRIES = (
     Choice("line_search", "surrogate_ignored", "surrogate-not-checked", "bug",
            "accept θ′ when KL ≤ δ, whatever the surrogate does",
            "steps that lose are accepted", "require a gain too", visible=SEARCH,
-           hidden={"exact g": "a step along x gains as long as KL is small, so that no problem of "
+           told=False, hidden={"exact g": "a step along x gains as long as KL is small, so that no problem of "
                    "the set shows it"}),
     Choice("line_search", "negative_curvature", "negative-curvature-policy", "convention",
            "|xᵀFx|, or no step, where xᵀFx < 0",
            "not with an exact F, which is never negative",
            "nothing to mend", seen=(Seen("", "textbook"),),
-           hidden={"exact F": "xᵀFx ≥ 0"}),
+           told=False, hidden={"exact F": "xᵀFx ≥ 0"}),
 )  # fmt: skip
 
 

@@ -224,6 +224,7 @@ class DeterministicGradient:
     "sigma-gradient-without-chain-rule",
     tells="sigma-coordinate",
     stage="parametrisation",
+    kind="convention",
     refutes="policy_gradient",
     whole=True,
 )

@@ -232,6 +232,7 @@ class SigmaCoordinates(ExactGaussian):
     "unit-variance-fisher",
     tells="unit-variance-fisher",
     stage=FISHER,
+    kind="convention",
     refutes="fisher natural_gradient",
     spares="policy_gradient score kl",
     source="nngeometry's regression",

@@ -16,6 +16,7 @@ from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.diagnosis.pipeline import Applied
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, Setup, resolution, system
 from npgcheck.conformance.fitting import Record
+from npgcheck.errors import NpgcheckError
 
 if TYPE_CHECKING:
     from npgcheck.conformance.diagnosis.search import Question
@@ -25,6 +26,8 @@ ESTIMATED_ON = 4
 #: Starting points this bad are not refined: the grids are so fine that a number that explains the
 #: answers shows beside its nearest neighbour.
 FAR = 0.9
+#: Points between two of a grid, among which the valley is looked for.
+FINER = 13
 
 
 def numbers(
@@ -55,6 +58,7 @@ def numbers(
     index = number.start.index(best[1])
     low = number.start[max(0, index - 1)]
     high = number.start[min(len(number.start) - 1, index + 1)]
+    low, high = _bracket(first, low, high)
     value = _minimise(first, low, high)
     if worst(value) > max(limit, 1e-6):
         return
@@ -82,11 +86,19 @@ def _worst(
         with np.errstate(all="ignore"):
             try:
                 misfit = MISFITS[quantity][1](view, record, setup)
-            except np.linalg.LinAlgError:
+            except (np.linalg.LinAlgError, NpgcheckError):
                 return np.inf
         if not np.isnan(misfit):
             found = max(found, float(misfit))
     return found
+
+
+def _bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """The neighbours of the best of some points between: beyond a bound nothing changes, and
+    golden sections need a valley."""
+    points = np.geomspace(low, high, FINER) if low > 0 else np.linspace(low, high, FINER)
+    best = int(np.argmin([misfit(float(p)) for p in points]))
+    return float(points[max(0, best - 1)]), float(points[min(FINER - 1, best + 1)])
 
 
 def _minimise(worst, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
@@ -143,7 +155,7 @@ def _misfit(view, record: Record, quantity: str, setup: Setup) -> float:  # type
     with np.errstate(all="ignore"):
         try:
             return float(MISFITS[quantity][1](view, record, setup))
-        except np.linalg.LinAlgError:
+        except (np.linalg.LinAlgError, NpgcheckError):
             return np.inf
 
 

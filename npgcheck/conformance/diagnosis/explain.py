@@ -55,11 +55,16 @@ def name_mistakes(state: Run) -> None:
 
 
 def _unexplained(state: Run, quantity: str) -> bool:
-    """Whether the value was refuted and no choice named, nor a declaration broken."""
+    """Whether the value was refuted and no choice named, nor a declaration broken, or the name
+    explains by saying little."""
     return quantity not in state.undeclared and any(
-        r.status == "fail" and r.kind == "value" and not r.diagnosis
+        r.kind == "value" and (_nameless(r) or any(BY_NAME[d.choice].weak for d in r.diagnosis))
         for r in state.results[quantity]
     )
+
+
+def _nameless(result: CheckResult) -> bool:
+    return result.status == "fail" and not result.diagnosis
 
 
 #: Facts about a line search: its rules are conventions of their own, no formula reproduces them.
@@ -214,7 +219,7 @@ def _write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
         others = tuple(sorted(" + ".join(sorted(s)) for s in cover.equals if _covers(s, [one])))
         diagnosis = _diagnosis(found, others)
         state.results[one.quantity] = [
-            _named(r, diagnosis, found) if r.status == "fail" and r.kind == "value" else r
+            _named(r, diagnosis) if r.kind == "value" else _implied(r, diagnosis)
             for r in state.results[one.quantity]
         ]
 
@@ -243,7 +248,17 @@ def _diagnosis(found: Found, others: tuple[str, ...]) -> tuple[Diagnosis, ...]:
     return tuple(named)
 
 
-def _named(result: CheckResult, diagnosis: tuple[Diagnosis, ...], found: Found) -> CheckResult:
+def _implied(result: CheckResult, diagnosis: tuple[Diagnosis, ...]) -> CheckResult:
+    """A property that a named convention or approximation does not have is no second finding: the
+    choice reproduces the very answers that violate it."""
+    mild = all(d.kind != "bug" for d in diagnosis)
+    if not (mild and result.status == "fail" and result.id in _BROKEN_BY_CHOICE):
+        return result
+    said = " and ".join(d.choice for d in diagnosis)
+    return replace(result, status="skip", reason=f"{said} does not have this property")
+
+
+def _named(result: CheckResult, diagnosis: tuple[Diagnosis, ...]) -> CheckResult:
     said = "; ".join(d.note for d in diagnosis)
     facts = result.reason if result.reason.startswith(_KEPT) else ""
     bugs = any(d.kind == "bug" for d in diagnosis)
@@ -256,6 +271,8 @@ def _named(result: CheckResult, diagnosis: tuple[Diagnosis, ...], found: Found) 
     )
 
 
+#: Invariances, which only the exact natural gradient, gradient and divergence have.
+_BROKEN_BY_CHOICE = frozenset({"NPG-NG-002", "NPG-NG-003", "NPG-PG-002", "NPG-KL-002"})
 #: Facts that say more than a name and stay beside it.
 _KEPT = ("the exact answer times", "the sign is", "always zero", "θ comes back")
 

@@ -31,6 +31,8 @@ REPRODUCED = 1e-7
 #: … or at so many units of round-off of a coarser answer, and never beyond LARGEST.
 UNITS = 1e3
 LARGEST = 1e-3
+#: Absolute rounding of sums that cancel, such as KL at θ itself; all problems have scales near one.
+FLOOR = 1e-13
 #: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
 NULL = 1e-11
 #: What an error of x counts beside one of its residual: cond F is 1e4 at most where x is judged.
@@ -107,7 +109,7 @@ def relative(answer: Array, predicted: Array) -> float:
         return np.inf
     size = max(float(np.abs(predicted).max(initial=0.0)), float(np.abs(answer).max(initial=0.0)))
     gap = float(np.abs(answer - predicted).max(initial=0.0))
-    return 0.0 if gap == 0.0 else gap / size if size > 0 else np.inf
+    return 0.0 if gap <= FLOOR else gap / size if size > 0 else np.inf
 
 
 def factor(view: View, name: str, index: int = 0) -> float | None:

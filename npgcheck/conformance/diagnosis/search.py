@@ -27,6 +27,7 @@ from npgcheck.conformance.diagnosis.predict import (
     variants,
 )
 from npgcheck.conformance.fitting import Record
+from npgcheck.errors import NpgcheckError
 
 #: Answers on which candidates are screened, after the first telling one.
 SCREEN = 5
@@ -251,8 +252,8 @@ class Search:
         with np.errstate(all="ignore"):
             try:
                 return float(MISFITS[quantity][1](view, record, setup))
-            except np.linalg.LinAlgError:
-                return np.inf
+            except (np.linalg.LinAlgError, NpgcheckError):
+                return np.inf  # a choice may leave the domain: σ = 0, a singular chain
 
     def _confirm(self, applied: tuple[Applied, ...], asked: Question, setup: Setup) -> Found | None:
         """The set, if it reproduces the first answer, the screen and then fresh ones."""
@@ -267,9 +268,11 @@ class Search:
             if misfit > resolution(record):
                 return None
             said += 1
-        for record in records[: 1 + SCREEN]:
+        for record in records:
             bare = self.misfit(record, (), asked.quantity, setup)
             telling += bool(bare > resolution(record))
-        if telling < TELLING:
+            if telling == TELLING:
+                break
+        else:
             return None
         return Found(applied, setup, max(0, said - 1 - SCREEN))

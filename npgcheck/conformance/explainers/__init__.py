@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from npgcheck.conformance.explainers.fisher import FisherMatrix, FisherProduct, KLDivergence
 from npgcheck.conformance.explainers.gradient import PolicyGradient, Surrogate
+from npgcheck.conformance.explainers.line_search import TrustRegionStep
 from npgcheck.conformance.explainers.policy import LogProb, Score
 from npgcheck.conformance.explainers.pure import AdvantageEstimate, ConjugateGradient
 from npgcheck.conformance.explainers.step import (
     NaturalGradient,
     TrustRegionProposal,
-    TrustRegionStep,
     Update,
 )
 from npgcheck.conformance.explainers.values import (

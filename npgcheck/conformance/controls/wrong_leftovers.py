@@ -244,7 +244,6 @@ class LogProbClipped(ExactSoftmax):
 
 @wrong(
     "last-action-forgotten",
-    tells="last-action-fixed",
     stage="glue",
     refutes="fisher policy_gradient",
     whole=True,

@@ -107,7 +107,7 @@ class DeclaredDampingNotKept(ExactSoftmax):
 
 @wrong(
     "two-dampings",
-    tells="damping",
+    tells="two-dampings|damping",
     stage=STAGE,
     refutes="trust_region_proposal",
     spares=f"{LOWER} natural_gradient",

@@ -117,6 +117,7 @@ ELSEWHERE = {
     ("line_search", "improvement"),
     ("line_search", "overwritten"),
     ("damping", "two"),
+    ("solver", "none"),
     ("gradient_scale", "differ"),
     ("range", "limited"),
     ("episode_ends", "timeout_as_terminal"),

@@ -86,7 +86,7 @@ class Reference:
         if weighting == "discounted":
             weights = self.evaluation.state_distribution
         elif weighting == "undiscounted":
-            found = _undiscounted_visits(self._policy_transitions(), self.mdp)
+            found = undiscounted_visits(self._policy_transitions(), self.mdp)
             if found is None:
                 return None
             weights = found
@@ -333,7 +333,7 @@ def _by_name(parts: list[dict[str, Array]]) -> dict[str, list[Array]]:
     return {name: [p[name] for p in parts] for name in parts[0] if all(name in p for p in parts)}
 
 
-def _undiscounted_visits(transitions: Array, mdp: Any) -> Array | None:
+def undiscounted_visits(transitions: Array, mdp: Any) -> Array | None:
     """Returns normalised expected visits without γᵗ, or None when they are not unique.
 
     With absorbing terminal states: visits to the other states before absorption. Without:

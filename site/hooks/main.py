@@ -1,4 +1,4 @@
-"""MkDocs hooks: judged theory pages, tables from the code, mathematics without scripts or network.
+"""MkDocs hooks: judged theory pages, the atlas, tables from the code, mathematics without scripts or network.
 
 A refuted claim, a surviving planted fault, an unknown TeX command or an unknown table name stops a
 strict build.
@@ -39,12 +39,13 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the theory pages, the evidence as JSON, and the font for mathematics."""
+    """Adds the theory and atlas pages, the evidence as JSON, and the font for mathematics."""
+    import atlas
     import theory
 
     from npgcheck.derivation import prove
 
-    for path, text in theory.pages(STATE["report"]).items():
+    for path, text in {**theory.pages(STATE["report"]), **atlas.pages()}.items():
         files.append(File.generated(config, path, content=text))
     evidence = json.dumps(prove.to_json(STATE["report"]), indent=1, ensure_ascii=False)
     files.append(File.generated(config, "evidence.json", content=evidence))

@@ -63,6 +63,14 @@ def _next_row(args, _):
     return sums(delta, early | cut, args[5] * args[6])
 
 
+def _next_row_repeated(args, _):
+    """The flags of step t + 1 are applied at step t, the last ones twice."""
+    early = np.append(np.asarray(args[3], bool)[1:], bool(args[3][-1]))
+    cut = np.append(np.asarray(args[4], bool)[1:], bool(args[4][-1]))
+    delta = residuals(args[0], args[1], args[2], early, cut, args[5], args[6])
+    return sums(delta, early | cut, args[5] * args[6])
+
+
 def _returns(args, _):
     return sums(*_usual(args)) + args[1]
 
@@ -192,7 +200,7 @@ ENTRIES = (
          _late_reset, note="episode ends are noticed one step late"),
     _gae("done-flag-one-step-early", "the running sum is reset by the flags of step t+1",
          "wrong just before every end", "reset at step t by the flags of step t", _early_reset,
-         _next_row,
+         _next_row, _next_row_repeated,
          note="episode ends are noticed one step early"),
     _gae("gae-returns-added", "Â + V: the λ-return", "larger by V(s_t) everywhere",
          "return the advantage; the λ-return is the target of the critic", _returns,

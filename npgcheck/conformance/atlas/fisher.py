@@ -317,10 +317,4 @@ ENTRIES = (
            "differentiate the policy's KL alone",
            seen=(Seen("Wu et al. 2017 (ACKTR), section 3.1", "textbook"),),
            told=False, hidden={"every quantity": "the contract's policies share no weights with a critic"}),
-    Choice("fisher", "differences", "finite-difference-eps", "approximation",
-           "Fv ≈ (∇KL(θ + εv) − ∇KL(θ))/ε in single precision",
-           "an error of order ε and of u/ε: accuracy like that of single precision",
-           "use a second derivative, or a relative ε with central differences in float64",
-           seen=(sources.FINITE_DIFFERENCE,), visible=("fisher_vector_product",),
-           told=False, hidden={"names": "it is reported as limited-accuracy with the accuracy that was seen"}),
 )  # fmt: skip

@@ -57,6 +57,17 @@ def _read_std_first(v):
     return np.r_[v.theta[m:], v.theta[:m]]
 
 
+def _read_mean_transposed(v):
+    k, m = v.problem.observation_size, v.problem.action_size
+    return np.r_[v.theta[: k * m].reshape(m, k).T.ravel(), v.theta[k * m :]]
+
+
+def _mean_columns(v, j):
+    """Columns of a Jacobian in the order of W.T."""
+    k, m = v.problem.observation_size, v.problem.action_size
+    return j[:, :, np.r_[np.arange(k * m).reshape(k, m).T.ravel(), np.arange(k * m, j.shape[2])]]
+
+
 def _gaussian_at(index, theta):
     def change(v, value):
         if v.problem.family != "gaussian":
@@ -124,7 +135,10 @@ ENTRIES = (
            "invisible when k = 1 or m = 1", "θ = [W.ravel(), log_std] with W (k, m)",
            note="the weights of the mean come transposed", visible=ALL,
            hidden={"one action dimension": "W is a column"},
-           change={"coordinates": _mean_transposed}, families=("gaussian",)),
+           change={"coordinates": _mean_transposed},
+           forms=({"mean": _gaussian_at(0, _read_mean_transposed),
+                   "mean_jacobian": _mean_columns, "std_jacobian": _mean_columns},
+                  {"mean": _gaussian_at(0, _read_mean_transposed)}), families=("gaussian",)),
     Choice("sigma", "other", "sigma-coordinate", "convention",
            "derivatives with respect to σ, σ², log σ² or softplus⁻¹(σ) in place of log σ",
            "the block of log σ in F: 2 for log σ, ½ for log σ², 2/σ² for σ, 1/(2σ⁴) for σ²; "

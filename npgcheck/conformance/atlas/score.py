@@ -124,6 +124,55 @@ def _ceiling(v, std, c):
     return np.minimum(std, np.exp(c))
 
 
+def _without_last_weight(v, w):
+    return np.concatenate([w[:, :-1], np.zeros((len(w), 1))], axis=1)
+
+
+def _without_last_block(v, f):
+    """The parameters of the last action are never written to."""
+    if v.problem.family not in ("tabular", "softmax"):
+        return np.full_like(f, np.nan)
+    k, a = v.problem.observation_size, v.problem.num_actions
+    kept = np.broadcast_to(np.arange(a) < a - 1, (k, a)).ravel()
+    return np.where(kept, f, 0.0)
+
+
+def _shifted(v, step):
+    """log π(θ + step) as (S, A)."""
+    return v.reference.policy.log_probabilities(v.theta + step, v.problem.observations)
+
+
+def _quotients(v, f, c, central):
+    here, units = _shifted(v, 0.0), np.eye(f.shape[2])
+    back = (lambda e: _shifted(v, -c * e)) if central else (lambda e: here)
+    width = 2.0 * c if central else c
+    return np.stack([(_shifted(v, c * e) - back(e)) / width for e in units], axis=2)
+
+
+def _one_sided(v, f, c):
+    return _quotients(v, f, c, central=False)
+
+
+def _central(v, f, c):
+    return _quotients(v, f, c, central=True)
+
+
+def _kl_slope(v, step):
+    """∇KL(π_θ ‖ π_θ′) at θ′ = θ + step: Σ_s w(s) Σ_a (π′ − π) J_a."""
+    new = np.exp(_shifted(v, step))
+    jacobian = v.reference.policy.logits_jacobian(v.theta + step, v.problem.observations)
+    return np.einsum("s,sa,sad->d", v["f_weights"], new - v["pi"], jacobian)
+
+
+def _one_sided_product(v, value, c):
+    return (_kl_slope(v, c * value[1]) / c, *value[1:])
+
+
+def _central_product(v, value, c):
+    along = c * value[1]
+    return ((_kl_slope(v, along) - _kl_slope(v, -along)) / (2.0 * c), *value[1:])
+
+
 SQUARED_RATIOS = {
     "policy_gradient": "the ratio is one at θ, and so is its derivative's factor",
 }
@@ -175,7 +224,8 @@ ENTRIES = (
            forms=({"F": _identity_fisher}, {"g": _identity_gradient},
                   {"g": _identity_gradient_advantage},
                   {"F": _identity_fisher, "g": _identity_gradient_advantage},
-                  {"g": _identity_weighted}),
+                  {"g": _identity_weighted},
+                  {"scores": lambda v, f: v["jacobian"] / v["pi"][:, :, None]}),
            reads=("jacobian", "q_value", "advantage", "pi", "g_weights", "f_weights"),
            families=("discrete",)),
     Choice("expectation", "pi_missing", "action-weights-missing", "bug",
@@ -199,6 +249,26 @@ ENTRIES = (
            forms=({"f_action_weights": lambda v, w: w**2},
                   {"g_action_weights": lambda v, w: w**2}),
            families=("discrete",)),
+    Choice("expectation", "last_forgotten", "last-action-forgotten", "bug",
+           "Σ_{a<A−1} in place of Σ_a: the loop over actions stops one short",
+           "the last action is never counted", "sum over every action",
+           note="the sum over actions leaves out the last one",
+           visible=("policy_gradient", "fisher", "fisher_vector_product", "natural_gradient"),
+           change={"action_weights": _without_last_weight},
+           forms=({"action_weights": _without_last_weight, "scores": _without_last_block},
+                  {"scores": _without_last_block},
+                  {"f_action_weights": _without_last_weight},
+                  {"g_action_weights": _without_last_weight}),
+           families=("discrete",)),
+    Choice("score", "difference", "finite-difference-eps", "approximation",
+           "(log π(θ + he_i) − log π(θ))/h for ∇log π, (∇KL(θ + εv) − ∇KL(θ))/ε for Fv",
+           "an error of order h, or h² for central differences, and of u/h in finite precision",
+           "differentiate exactly, or use central differences in float64 with a small h",
+           note="finite differences with a step of {}", seen=(sources.FINITE_DIFFERENCE,),
+           visible=("score", "fisher_vector_product"),
+           change={"scores": _one_sided, "product": _one_sided_product},
+           forms=({"scores": _central, "product": _central_product},), reads=("jacobian",),
+           number=Number("h", (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)), families=("discrete",)),
     Choice("policy", "temperature", "softmax-temperature", "bug", "π ∝ exp(z/τ) with τ ≠ 1",
            "log π, its gradient and everything after", "the contract's policy is softmax(z)",
            note="a softmax temperature of {}", visible=POLICY,

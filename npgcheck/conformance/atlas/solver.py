@@ -57,6 +57,21 @@ def _recurrence(matrix, b, iterations, *, epsilon=0.0, beta=None, start=None, st
     return x
 
 
+def _stopped(matrix, b, k, square_limit):
+    """Conjugate gradient that stops as soon as rᵀr is below a number."""
+    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
+    square = float(r @ r)
+    for _ in range(int(k)):
+        if square < square_limit:
+            break
+        image = matrix @ p
+        length = square / float(p @ image)
+        x, r = x + length * p, r - length * image
+        square, before = float(r @ r), square
+        p = r + square / before * p
+    return x
+
+
 def _both_quotients(matrix, b, k, epsilon):
     x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
     square = float(r @ r)
@@ -145,7 +160,9 @@ ENTRIES = (
            "where the gradient is as small as the tolerance, the start is returned unsolved",
            "stop on the relative residual ‖Fx − g‖ ≤ rtol ‖g‖",
            note="the solver stops at an absolute residual, so small gradients are not solved",
-           visible=(*CG, *X)),
+           visible=(*CG, *X), change={"cg": lambda args, _, c: _stopped(*args, c)},
+           forms=({"cg": lambda args, _, c: _stopped(*args, c * c)},),
+           number=Number("tolerance on rᵀr", (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10))),
     Choice("cg_start", "random", "random-start", "approximation",
            "conjugate gradient from a small random vector in place of zero",
            "two calls differ; truncated iterates move by the size of the start, and what lies in "
@@ -187,7 +204,7 @@ ENTRIES = (
            note="eigenvalues below {} of the largest are dropped", visible=X,
            hidden={"cond F < 1/c": "no eigenvalue is dropped"},
            change={"direction": _cut},
-           number=Number("c", (0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3,
+           number=Number("c", (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3,
                                5e-4, 3e-4, 1e-4), whole=True)),
     Choice("damping", "subtracted", "damping-subtracted", "bug", "F − λI in place of F + λI",
            "x is longer and turns away from g", "add λ", note="λ = {} is subtracted, not added",
@@ -273,8 +290,8 @@ ENTRIES = (
            "return x with Fx = b", note="the solution of Mx = −b", visible=CG,
            change=_cg(lambda m, b, k: -_recurrence(m, b, k))),
     Choice("solver", "none", "no-damping", "bug", "a plain solve with singular F",
-           "raises, or returns numbers of the size 1/u; the softmax F is always singular",
+           "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always singular",
            "damp, or use a pseudo-inverse or conjugate gradient",
            seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
-           told=False, hidden={"regular F": "nothing is singular"}),
+           hidden={"regular F": "nothing is singular"}),
 )  # fmt: skip

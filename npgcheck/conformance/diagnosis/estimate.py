@@ -134,7 +134,10 @@ def damping(
         view = pipelines.view(record, setup.base, applied)
         if view is None:
             return None
-        size = _damping_of(view, record, asked.quantity, setup)
+        try:
+            size = _damping_of(view, record, asked.quantity, setup)
+        except (np.linalg.LinAlgError, NpgcheckError):
+            return None
         if size is None or not np.isfinite(size) or size <= 1e-12:
             return None
         found.append(size)

@@ -18,6 +18,7 @@ from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis import pure
 from npgcheck.conformance.diagnosis.predict import MISFITS
 from npgcheck.conformance.diagnosis.search import SOLVES, Found, Question, Search, question
+from npgcheck.conformance.naming import diagnose
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore
@@ -35,10 +36,12 @@ class Asked:
     quantity: str
     question: Question | None
     found: list[Found] = field(default_factory=list)
+    paired: bool = False
 
 
 def name_mistakes(state: Run) -> None:
     """Fills in the diagnosis of refuted quantities that no convention explained."""
+    _name_singular_solves(state)
     refuted = [q for q in in_order(state.results) if _unexplained(state, q)]
     if not refuted:
         return
@@ -52,6 +55,21 @@ def name_mistakes(state: Run) -> None:
                 _write(state, [one], alone)
         return
     _write(state, asked, chosen)
+
+
+def _name_singular_solves(state: Run) -> None:
+    """A plain solve with a singular matrix says so itself."""
+    entry = BY_NAME["no-damping"]
+    named = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
+    for quantity in SOLVES:
+        state.results[quantity] = [
+            replace(r, diagnosis=(named,))
+            if r.kind == "contract" and r.status == "fail" and "Singular matrix" in r.reason
+            else r
+            for r in state.results.get(quantity, [])
+        ]
+        if not state.results[quantity]:
+            del state.results[quantity]
 
 
 def _unexplained(state: Run, quantity: str) -> bool:
@@ -128,8 +146,10 @@ def _cover(state: Run, search: Search, asked: Sequence[Asked]) -> Cover | None:
     if best is not None and len(best.names) == 1:
         return best
     for one in asked:
-        if not one.found and one.question is not None and not _follows(asked, one):
-            one.found = search.pairs(one.question)
+        if not (one.found or one.paired or one.question is None or _follows(asked, one)):
+            one.paired = True
+            known = {a.key: a for other in asked for f in other.found for a in f.applied}
+            one.found = search.pairs(one.question, list(known.values()))
     return _cheapest(state, search, asked)
 
 
@@ -236,16 +256,25 @@ def _diagnosis(found: Found, others: tuple[str, ...]) -> tuple[Diagnosis, ...]:
             alternatives=others if index == 0 else (),
             reproduces=found.fresh,
         )
-        for index, a in enumerate(sorted(found.applied, key=lambda a: order.index(a.choice.name)))
+        for index, a in enumerate(
+            sorted(found.applied, key=lambda a: order.index(a.choice.name))
+        )
     ]
-    if found.setup.damping:
-        entry = BY_NAME["damping"]
-        number = found.setup.damping
-        named.append(
-            Diagnosis(entry.stage, entry.name, entry.kind, number, entry.said(number),
-                      reproduces=found.fresh)
-        )  # fmt: skip
-    return tuple(named)
+    return (*named, *(replace(d, reproduces=found.fresh) for d in _taken_as_given(found)))
+
+
+def _taken_as_given(found: Found) -> list[Diagnosis]:
+    """The conventions and approximations beside the choices that were found."""
+    setup = found.setup
+    choices = {
+        "weighting": setup.base.weighting,
+        "fisher": setup.base.fisher,
+        "advantage": setup.base.critic,
+        "damping": setup.damping,
+        "cg_iterations": setup.iterations,
+        "step_length": setup.length,
+    }
+    return [d for d in diagnose(choices) if d.kind != "free" and d.choice not in found.names]
 
 
 def _implied(result: CheckResult, diagnosis: tuple[Diagnosis, ...]) -> CheckResult:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.reference import Reference
+from npgcheck.conformance.reference import Reference, undiscounted_visits
 from npgcheck.exact import action_advantage
 
 Array = np.ndarray
@@ -45,8 +45,8 @@ class Applied:
         change = self.choice.change.get(part)
         if change is None:
             return value
-        return (
-            change(view, value) if self.choice.number is None else change(view, value, self.number)
+        return change(view, value) if self.choice.number is None else change(
+            view, value, self.number
         )
 
 
@@ -143,7 +143,9 @@ class Pipeline:
                 ),
                 terminated=np.concatenate([np.asarray(p.terminated) for p in parts]),
                 times=np.concatenate([np.arange(len(p.rewards)) for p in parts]),
-                episode=np.concatenate([np.full(len(p.rewards), i) for i, p in enumerate(parts)]),
+                episode=np.concatenate(
+                    [np.full(len(p.rewards), i) for i, p in enumerate(parts)]
+                ),
                 count=len(parts),
             )
         return self._rows
@@ -258,7 +260,8 @@ def _weights(v: View) -> Array:
         return np.bincount(rows.states, weights=v["row_weights"], minlength=v.problem.num_states)
     if base.weighting == "discounted":
         return v["occupancy"]
-    return v.reference.state_weights("mdp", base.weighting)
+    visits = undiscounted_visits(v["chain"], v.reference.mdp)
+    return v.reference.state_weights("mdp", base.weighting) if visits is None else visits
 
 
 def _row_weights(v: View) -> Array | None:
@@ -290,7 +293,9 @@ def gaussian_scores(v: View, z: Array, states: Array | None) -> Array:
     sigma = v["std"][:, None, :] if states is None else v["std"][states]
     along, across = v.through("parts", (z / sigma, z**2 - 1.0, z, sigma))[:2]
     if states is None:
-        return np.einsum("sqm,smd->sqd", along, of_mean) + np.einsum("sqm,smd->sqd", across, of_std)
+        return np.einsum("sqm,smd->sqd", along, of_mean) + np.einsum(
+            "sqm,smd->sqd", across, of_std
+        )
     return np.einsum("nm,nmd->nd", along, of_mean[states]) + np.einsum(
         "nm,nmd->nd", across, of_std[states]
     )
@@ -434,7 +439,7 @@ _PARENTS: dict[str, tuple[str, ...]] = {
     "occupancy": ("chain", "discount", "start"),
     "state_distribution": ("occupancy",),
     "objective": ("value", "start"),
-    "weights": ("occupancy", "row_weights"),
+    "weights": ("occupancy", "row_weights", "chain"),
     "row_weights": (),
     "g_weights": ("weights",),
     "f_weights": ("weights",),

@@ -35,6 +35,8 @@ LARGEST = 1e-3
 FLOOR = 1e-13
 #: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
 NULL = 1e-11
+#: Beyond this a candidate is given up before anything costly is computed.
+FAR_OFF = 1e-2
 #: What an error of x counts beside one of its residual: cond F is 1e4 at most where x is judged.
 SEEN = 1e-4
 _LOG_2PI = float(np.log(2.0 * np.pi))
@@ -190,8 +192,13 @@ def _kl(v: View, record: Record, setup: Setup) -> float:
     scale = factor(v, *_name(setup.variant, 0))
     if scale is None:
         return np.inf
-    other, policy = record.probe.args[0], v.reference.policy
-    observations = v.problem.observations
+    found = divergence_at(v, record.probe.args[0], scale, setup.variant[-1])
+    return relative(record.value, found)
+
+
+def divergence_at(v: View, other: Array, scale: float, direction: str) -> float:
+    """``scale`` · Σ_s w(s) KL(s) between θ and ``other``."""
+    policy, observations = v.reference.policy, v.problem.observations
     if v.discrete:
         logits = v.at(other).through("logits", policy.logits(other, observations))
         new = v.through("log_pi", log_softmax(logits))
@@ -201,11 +208,11 @@ def _kl(v: View, record: Record, setup: Setup) -> float:
         std = v.at(other).through("std", np.exp(log_std))
         mean = v.at(other).through("mean", mean)
         parts = Divergence((v["mean"], v["std"]), (mean, std))
-    if setup.variant[-1] == "reverse":
+    if direction == "reverse":
         parts = parts.swapped()
     terms = v.through("kl_terms", (divergence(parts, v.discrete), parts))[0]
     value = float(v["f_weights"] @ terms)
-    return relative(record.value, v.through("kl", (scale * value, other))[0])
+    return float(v.through("kl", (scale * value, other))[0])
 
 
 def divergence(parts: Divergence, discrete: bool) -> Array:
@@ -216,7 +223,7 @@ def divergence(parts: Divergence, discrete: bool) -> Array:
     return (np.log(s1 / s0) + (s0**2 + (m0 - m1) ** 2) / (2.0 * s1**2) - 0.5).sum(axis=1)
 
 
-def system(v: View, record: Record, setup: Setup) -> Solve | None:
+def system(v: View, record: Record | None, setup: Setup) -> Solve | None:
     """(c_F F + λI) x = c_g g under the choices."""
     scale, lift = factor(v, *_name(setup.variant, 0)), factor(v, *_name(setup.variant, 1))
     g = v["g"]
@@ -257,8 +264,10 @@ def conjugate_gradient(matrix: Array, right: Array, iterations: int) -> Array:
         if square <= 1e-26 * start or square == 0.0:
             break
         image = matrix @ p
-        step = square / float(p @ image)
-        x, r = x + step * p, r - step * image
+        curve = float(p @ image)
+        if curve == 0.0:
+            return np.full(len(right), np.nan)  # a direction of null(F): no step is defined
+        x, r = x + square / curve * p, r - square / curve * image
         square, before = float(r @ r), square
         p = r + square / before * p
     return x
@@ -270,15 +279,17 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     if solve is None:
         return np.inf
     t = _coordinates(v, record)
-    direct = setup.iterations or any("direction" in a.choice.change for a in v.applied)
-    if direct:
-        predicted = (
-            np.linalg.solve(t.T, solution(v, solve, setup))
-            if _turned(v)
-            else solution(v, solve, setup)
+    if _direct(v, setup):
+        predicted = np.linalg.solve(t.T, solution(v, solve, setup)) if _turned(v) else solution(
+            v, solve, setup
         )
         return relative(visible(v, x), visible(v, predicted))
     inner = t.T @ x if _turned(v) else x
+    # Every least-squares solution satisfies Mᵀ(Mx − g) = 0; most candidates are far from it.
+    missing = solve.matrix.T @ (solve.matrix @ inner - solve.right)
+    reach = solve.matrix.T @ solve.right
+    if float(np.abs(missing).max()) > FAR_OFF * float(np.abs(reach).max()):
+        return 1.0
     # F x = g has a solution only for g in range(F); a least-squares solve drops the rest.
     predicted = pseudo_solve(solve.matrix, solve.right)
     residual = relative(solve.matrix @ inner, solve.matrix @ predicted)
@@ -286,6 +297,20 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     # explain it. Errors of x itself are those of the residual times cond F, hence the looser limit.
     seen = relative(visible(v, inner), visible(v, predicted))
     return max(residual, SEEN * seen)
+
+
+def _direct(v: View, setup: Setup) -> bool:
+    """Whether x comes from a formula of its own, not from the linear system."""
+    return bool(setup.iterations) or any("direction" in a.choice.change for a in v.applied)
+
+
+def _aside(solve: Solve, x: Array) -> float:
+    """How far Mᵀ(Mx) is from a multiple of Mᵀg, relative to its size."""
+    image, right = solve.matrix.T @ (solve.matrix @ x), solve.matrix.T @ solve.right
+    square, size = float(right @ right), float(np.linalg.norm(image))
+    if square == 0.0 or size == 0.0:
+        return 1.0
+    return float(np.linalg.norm(image - float(right @ image) / square * right)) / size
 
 
 def visible(v: View, x: Array) -> Array:
@@ -345,8 +370,10 @@ def _length_of(v: View, record: Record, setup: Setup) -> tuple[float, float] | N
     solve = system(v, record, setup)
     if solve is None:
         return None
-    x = solution(v, solve, setup)
     t = _coordinates(v, record)
+    if not (_turned(v) or _direct(v, setup)) and _aside(solve, moved) > FAR_OFF:
+        return FAR_OFF, 1.0
+    x = solution(v, solve, setup)
     if _turned(v):
         x = np.linalg.solve(t.T, x)
     if not np.isfinite(x).all():
@@ -378,32 +405,39 @@ def _surrogate(v: View, record: Record, setup: Setup) -> float:
     scale = factor(v, *_name(setup.variant, 0))
     if scale is None:
         return np.inf
-    other, policy, rows = record.probe.args[0], v.reference.policy, v.pipeline.rows
-    if setup.base.sampled == "mdp":
-        if not v.discrete:
-            return np.nan
+    if setup.base.sampled == "mdp" and not v.discrete:
+        return np.nan
+    gain = surrogate_gain(v, record.probe.args[0])
+    return np.inf if gain is None else relative(record.value, scale * gain)
+
+
+def surrogate_gain(v: View, other: Array) -> float | None:
+    """Σ w (π′/π − 1) A with weights that sum to one, or None where there is no critic."""
+    policy, rows = v.reference.policy, v.pipeline.rows
+    if rows is None and not v.discrete:
+        return None
+    if rows is None:
         logits = v.at(other).through("logits", policy.logits(other, v.problem.observations))
         new = np.exp(log_softmax(logits))
-        ratio = new / v["pi"]
-        terms = ((new - v["pi"]) * v["critic"]).sum(axis=1)
-        gain = float(v["g_weights"] @ terms)
-        pieces = (ratio, v["critic"], v["g_weights"][:, None] * v["pi"])
+        ratio, critic = new / v["pi"], v["critic"]
+        weights = v["g_weights"][:, None] * v["pi"]
+        gain = float(np.sum(v["g_weights"][:, None] * (new - v["pi"]) * critic))
     else:
-        critic = v["row_critic"]
+        critic, weights = v["row_critic"], v["row_weights"]
         if critic is None:
-            return np.inf
+            return None
         observations = np.asarray(v.problem.observations)[rows.states]
         before = policy.log_prob(v.reference.theta, observations, rows.actions)
-        after = policy.log_prob(other, observations, rows.actions)
-        ratio = np.exp(after - before)
-        gain = float((v["row_weights"] * critic) @ np.expm1(after - before))
-        pieces = (ratio, critic, v["row_weights"])
-    return relative(record.value, scale * v.through("surrogate", (gain, *pieces))[0])
+        ratio = np.exp(policy.log_prob(other, observations, rows.actions) - before)
+        gain = float((weights * critic) @ (ratio - 1.0))
+    return float(v.through("surrogate", (gain, ratio, critic, weights))[0])
 
 
 def gains(records: Sequence[Record]) -> list[Record]:
     """Records of a surrogate as differences from the answer at θ itself, which is free."""
-    anchors = {r.probe.position: float(r.value) for r in records if r.probe.label == "θ itself"}
+    anchors = {
+        r.probe.position: float(r.value) for r in records if r.probe.label == "θ itself"
+    }
     return [
         replace(r, answer=replace(r.answer, value=r.value - anchors[r.probe.position]))
         for r in records

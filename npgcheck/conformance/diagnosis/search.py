@@ -35,6 +35,8 @@ SCREEN = 5
 FRESH = 40
 #: A name needs this many answers on which it says something that the contract does not.
 TELLING = 3
+#: A misfit that moves by less than this part has not moved.
+NOTHING = 1e-9
 SOLVES = ("natural_gradient", "update", "train", "trust_region_proposal", "trust_region_step")
 DAMPED = ("fisher", "fisher_vector_product", *SOLVES)
 
@@ -112,7 +114,7 @@ def question(
         for base in bases
         for variant in variants(quantity, base.sampled)
     ]  # fmt: skip
-    setups.sort(key=lambda s: (s.iterations, s.damping > 0))
+    setups.sort(key=lambda s: (s.iterations, s.damping > 0))  # a stable sort: likely bases first
     own = {b for b in bases if b == likely_base or b == Base(bases[-1].sampled)}
     likely = [s for s in setups if s.base in own and not s.iterations]
     return Question(quantity, tuple(_telling_first(kept, refuted)), tuple(setups), tuple(likely))
@@ -207,17 +209,33 @@ class Search:
                         break
         return found
 
-    def pairs(self, asked: Question) -> list[Found]:
-        """Pairs of choices that carry no number, in the order of the registry."""
+    def pairs(self, asked: Question, known: Collection[Applied] = ()) -> list[Found]:
+        """Pairs of choices, in the order of the registry; numbers come from ``known``, what other
+        quantities are explained with."""
+        candidates = self._candidates(asked)
+        pool = [Applied(c) for c in candidates if c.number is None]
+        pool += [a for a in known if a.number is not None and a.choice in candidates]
+        pool = [a for a in pool if self._has_effect(a, asked)]
         found = []
-        plain = [c for c in self._candidates(asked) if c.number is None]
-        for first, second in combinations(plain, 2):
+        for first, second in combinations(pool, 2):
+            if first.choice.name == second.choice.name:
+                continue
             for setup in asked.likely:
-                result = self._confirm((Applied(first), Applied(second)), asked, setup)
+                result = self._confirm((first, second), asked, setup)
                 if result is not None:
                     found.append(result)
                     break
         return found
+
+    def _has_effect(self, applied: Applied, asked: Question) -> bool:
+        """Whether the choice is defined on the first problem and changes anything there."""
+        record = asked.records[0]
+        for setup in asked.likely:
+            alone = self.misfit(record, (applied,), asked.quantity, setup)
+            bare = self.misfit(record, (), asked.quantity, setup)
+            if np.isfinite(alone) and abs(alone - bare) > NOTHING * bare:
+                return True
+        return False
 
     def _candidates(self, asked: Question) -> list[Choice]:
         """The entries that can reach the quantity on these problems."""
@@ -255,7 +273,9 @@ class Search:
             except (np.linalg.LinAlgError, NpgcheckError):
                 return np.inf  # a choice may leave the domain: σ = 0, a singular chain
 
-    def _confirm(self, applied: tuple[Applied, ...], asked: Question, setup: Setup) -> Found | None:
+    def _confirm(
+        self, applied: tuple[Applied, ...], asked: Question, setup: Setup
+    ) -> Found | None:
         """The set, if it reproduces the first answer, the screen and then fresh ones."""
         said = telling = 0
         records = asked.records[: 1 + SCREEN + FRESH]

@@ -55,6 +55,8 @@ class TrustRegionStep(TrustRegionProposal):
         budget = self._slackened(budget, record, choices, built)
         worst = judged
         fraction = float(np.sqrt(max(model, 0.0)))
+        if fraction == 0.0:  # it moves along null(F) alone: no policy notices
+            return self._refused(record, choices, built, np.zeros_like(x))
         if fraction > 1.0 + budget:
             return _worse(worst, Judged(fraction - 1.0, budget, 1.0, shown))
         if choices.get("line_search") == OVERWRITTEN:

@@ -47,14 +47,14 @@ class ConjugateGradient(NothingToEstimate):
         growth = float(kept.max() / kept.min())
         drift = tolerance.CONSTANT * record.roundoff * growth * DRIFT
         budget = min(drift, LARGEST_DRIFT) * size
-        iterates = _iterates(matrix, vector, iterations)
-        exact = iterates[-1]
+        reached = iterates(matrix, vector, iterations)
+        exact = reached[-1]
         if choices.get("cg_stopping") == "absolute" and size < SMALL:
             # Below the tolerance any start is accepted: only its image must be as small.
             image = float(np.linalg.norm(matrix @ record.value))
             return Judged(image, STOPPED, size, exact)
         if choices.get("cg_stopping"):
-            near = min(iterates[1:] or [exact], key=lambda x: float(abs(record.value - x).max()))
+            near = min(reached[1:] or [exact], key=lambda x: float(abs(record.value - x).max()))
             if float(np.linalg.norm(matrix @ near - vector)) <= STOPPED * size:
                 exact = near
         if choices.get("cg_start") == "random":
@@ -74,7 +74,7 @@ class ConjugateGradient(NothingToEstimate):
         return Judged(error, budget, size, exact)
 
 
-def _iterates(matrix: Array, vector: Array, iterations: int) -> list[Array]:
+def iterates(matrix: Array, vector: Array, iterations: int) -> list[Array]:
     """x₀ … x_k by orthogonal projection onto the Krylov spaces, not by the recurrence."""
     found = [np.zeros(len(vector))]
     span = np.zeros((len(vector), 0))
@@ -101,13 +101,13 @@ class AdvantageEstimate(NothingToEstimate):
         return [
             {},
             {"advantage": "normalised"},
-            *({"episode_ends": value} for value in _MISTAKES),
+            *({"episode_ends": value} for value in MISTAKES),
         ]
 
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         rewards, values, after, terminated, truncated, discount, lam = record.probe.args
-        mistake = _MISTAKES.get(choices.get("episode_ends", ""), {})
-        exact = _by_definition(
+        mistake = MISTAKES.get(choices.get("episode_ends", ""), {})
+        exact = by_definition(
             rewards, values, after, terminated, truncated, discount, lam, **mistake
         )
         reach = max(np.abs(a).max() for a in (rewards, values, after))
@@ -122,7 +122,7 @@ class AdvantageEstimate(NothingToEstimate):
         return elementwise(record.value, exact, budget)
 
 
-def _by_definition(
+def by_definition(
     rewards: Array,
     values: Array,
     after: Array,
@@ -158,7 +158,7 @@ def _by_definition(
 
 
 #: Choice of the stage ``episode_ends`` -> the rule that it drops.
-_MISTAKES: dict[str, dict[str, bool]] = {
+MISTAKES: dict[str, dict[str, bool]] = {
     "timeout_as_terminal": {"after_truncation": False},
     "bootstrap_after_termination": {"after_termination": True},
     "leak": {"stop": False},

@@ -1,7 +1,8 @@
 """npgcheck: the reference that natural policy gradient implementations are tested against.
 
-The two doors are :func:`verify` (a subject against generated problems) and, for one number,
-:func:`judge`. Everything here loads on first use, so that ``import npgcheck`` stays light.
+The two doors are :func:`check_step` (one step of your own code, on your own network and rows) and
+:func:`verify` (functions against generated problems); :func:`judge` takes a single number.
+Everything here loads on first use, so that ``import npgcheck`` stays light.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "check_step": "npgcheck.step.check",
     "verify": "npgcheck.conformance.verify",
     "judge": "npgcheck.conformance.verify",
+    "check_advantages": "npgcheck.step.advantages",
     "parametrize": "npgcheck.conformance.parametrize",
     "Conventions": "npgcheck.conventions",
     "Report": "npgcheck.conformance.report",
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from npgcheck.policy import MLPPolicy as MLPPolicy
     from npgcheck.policy import SoftmaxPolicy as SoftmaxPolicy
     from npgcheck.problem import Problem as Problem
+    from npgcheck.step.advantages import check_advantages as check_advantages
+    from npgcheck.step.check import check_step as check_step
 
 
 def __getattr__(name: str) -> Any:

@@ -264,15 +264,33 @@ def _power_of_diagnosis(seeds: int, only: tuple[str, ...], file_format: str) -> 
 @cli.command(short_help="Judge the derivations step by step.")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
 @click.option("--format", "file_format", type=OneOf("format", ("text", "json")), default="text")
-def prove(claims: tuple[str, ...], file_format: str) -> int:
-    """Judge the derivations in proofs/ step by step; all of them, or the CLAIMs named."""
+@click.option("--evidence", default=None, metavar="FILE", help="Also write all evidence as JSON.")
+def prove(claims: tuple[str, ...], file_format: str, evidence: str | None) -> int:
+    """Judge the derivations in proofs/ step by step; all of them, or the CLAIMs named.
+
+    A claim is judged together with those that it uses. The exit code is 1 when a step is refuted
+    or a planted mistake survives.
+    """
     from npgcheck.derivation import prove as engine
+    from npgcheck.derivation.record import to_json
 
     with Progress() as progress:
         report = engine.run(claims, progress)
-    found = engine.to_json(report) if file_format == "json" else None
-    click.echo(_json(found) if found is not None else engine.to_text(report))
+    found = _json(to_json(report)) if file_format == "json" or evidence else ""
+    if evidence:
+        _write(evidence, found)
+    click.echo(found if file_format == "json" else engine.to_text(report))
     return report.exit_code
+
+
+def _write(path: str, text: str) -> None:
+    from pathlib import Path
+
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _json(data: Any) -> str:

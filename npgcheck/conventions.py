@@ -31,6 +31,7 @@ SIGMAS = ("log_std",)
 STEP_LENGTHS = ("undamped", "damped")
 LINE_SEARCHES = ("kl_and_improvement", "kl_slack", "improvement")
 SAMPLED = ("mdp", "batch", "episodes")
+GRADIENTS_OF = ("surrogate", "loss")
 
 _ENUMERATED: dict[str, tuple[str, ...]] = {
     "setting": ("discounted",),
@@ -46,6 +47,7 @@ _ENUMERATED: dict[str, tuple[str, ...]] = {
     "step_length": STEP_LENGTHS,
     "line_search": LINE_SEARCHES,
     "sampled": SAMPLED,
+    "gradient_of": GRADIENTS_OF,
 }
 
 
@@ -55,7 +57,8 @@ class Conventions:
 
     Attributes:
         setting: ``"discounted"``; other settings are not judged in this version.
-        entropy: entropy bonus τ in nats; only 0.0 is judged in this version.
+        entropy: coefficient of an entropy bonus in the gradient, in nats; ``check_step`` judges it,
+            ``verify`` only 0.0.
         weighting: state weights: ``"discounted"`` (d, with γᵗ), ``"undiscounted"`` (visits
             without γᵗ; on a chain that never ends, its stationary distribution) or
             ``"per_trajectory"`` (every trajectory weighs the same, whatever its length).
@@ -80,6 +83,7 @@ class Conventions:
             contract asks; ``"kl_slack"``, KL up to 1.5 max_kl and a gain; or ``"improvement"``, a
             gain whatever KL is.
         sampled: what the subject averages over: ``"mdp"``, ``"batch"`` or ``"episodes"``.
+        gradient_of: ``"surrogate"`` (ascent) or ``"loss"`` (its negative), for ``check_step``.
 
     Raises:
         UsageError: a name or a value that does not exist, with the nearest one.
@@ -102,6 +106,7 @@ class Conventions:
     step_length: str | None
     line_search: str | None
     sampled: str | None
+    gradient_of: str | None
 
     def __init__(self, *, setting: str = "discounted", entropy: float = 0.0, **named: Any) -> None:
         known = [f.name for f in fields(self)]
@@ -119,11 +124,8 @@ class Conventions:
 
     def declared(self) -> dict[str, Any]:
         """Returns the fields that were stated, without those left to inference."""
-        return {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if f.name not in ("setting", "entropy") and getattr(self, f.name) is not None
-        }
+        stated = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "setting"}
+        return {k: v for k, v in stated.items() if v is not None and (k, v) != ("entropy", 0.0)}
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self.declared().items())
@@ -142,11 +144,8 @@ def _validate(name: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError(f"Conventions({name}={value!r}): a finite number is needed.")
-    if name == "entropy" and value != 0.0:
-        raise UsageError(
-            f"Conventions(entropy={value!r}): entropy-regularised problems are not judged in "
-            "this version; leave it at 0.0."
-        )
+    if name == "entropy" and value < 0:
+        raise UsageError(f"Conventions(entropy={value!r}): the bonus must not be negative.")
     if name == "cg_iterations" and (value < 1 or int(value) != value):
         raise UsageError(f"Conventions(cg_iterations={value!r}): a whole number of at least 1.")
     if name == "damping" and value < 0:

@@ -80,7 +80,7 @@ def evaluate(mdp: MDP, probabilities: Array, method: str = "auto") -> Evaluation
         InvalidArgument: probabilities of the wrong shape, or rows that are not distributions.
         NotConverged: an iterative solve missed its residual.
     """
-    probabilities = _distribution(probabilities, mdp.rewards.shape)
+    probabilities = checked_probabilities(probabilities, mdp.rewards.shape)
     if method not in METHODS:
         raise InvalidArgument(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     discount = mdp.discount
@@ -193,7 +193,8 @@ def optimal(mdp: MDP, max_iterations: int = 1000) -> Optimum:
     raise InvalidArgument(f"policy iteration did not settle in {max_iterations} iterations.")
 
 
-def _distribution(probabilities: Array, shape: tuple[int, ...]) -> Array:
+def checked_probabilities(probabilities: Array, shape: tuple[int, ...]) -> Array:
+    """The policy (S, A) in float64; raises `InvalidArgument` where a row is no distribution."""
     probabilities = np.asarray(probabilities, dtype=np.float64)
     if probabilities.shape != shape:
         raise InvalidArgument(

@@ -42,20 +42,22 @@ CLAIM = dv.Claim(
             mistakes=[("the −π term is missing", dv.delta(b, c))],
         ),
         dv.Statement.chain(
+            "jacobian", "The Jacobian of π", S, (dv.Partial(pi[c], theta[b]), closed), free=(b, c),
+            steps=[("∂ π is π ∂ log π", pi[c] * score(c, b)), ("insert the score", closed)],
+            mistakes=[("the diagonal only", pi[b] * (1 - pi[b]) * dv.delta(b, c))],
+        ),
+        dv.Statement.chain(
             "zero-mean", "The score has mean zero", S, (dv.Expect(score(a, b), a, pi), 0),
-            free=(b,), steps=[
-                ("insert the score", S.sum(pi[a] * (dv.delta(a, b) - pi[b]), a)),
-                ("split the sum", pi[b] - pi[b] * S.sum(pi[a], a)),
-                ("the probabilities sum to one", 0),
-            ],
+            steps=[("insert the score", S.sum(pi[a] * (dv.delta(a, b) - pi[b]), a)),
+                   ("split the sum", pi[b] - pi[b] * S.sum(pi[a], a)),
+                   ("the probabilities sum to one", 0)], free=(b,),
         ),
         dv.Statement.chain(
             "fisher", "The Fisher matrix", S, (F[b, c], closed), free=(b, c),
             steps=[
                 ("its definition", dv.Expect(score(a, b) * score(a, c), a, pi)),
-                ("insert the score", scores),
-                ("sum over the deltas", pi[b] * dv.delta(b, c) - 2 * pi[b] * pi[c]
-                 + pi[b] * pi[c] * S.sum(pi[a], a)),
+                ("insert the score", scores), ("sum over the deltas", pi[b] * dv.delta(b, c)
+                 - 2 * pi[b] * pi[c] + pi[b] * pi[c] * S.sum(pi[a], a)),
                 ("the probabilities sum to one", closed),
             ],
             mistakes=[("the −π term is missing", pi[b] * dv.delta(b, c)),
@@ -68,11 +70,11 @@ CLAIM = dv.Claim(
         dv.Statement.chain(
             "variance", "vᵀFv is a variance, so F is positive semidefinite", S,
             (S.sum(v[i] * F[i, j] * v[j], i, j), variance),
+            nonnegative="squares with positive weights",
             steps=[("insert F", S.sum(pi[k] * v[k] ** 2, k) - mean_v**2),
                    ("complete the square", variance)],
         ),
     ),
-    covers="Every identity for every n ≥ 1 and all real logits. That the right-hand side of the "
-    "last one is not negative is read off: a sum of squares with positive weights.",
+    covers="Every identity for every n ≥ 1 and all real logits.",
     justifies=("npgcheck.fisher.fisher", "npgcheck.policy.SoftmaxPolicy"),
 )

@@ -110,6 +110,13 @@ PLANTED = {
 #: Told elsewhere: by the pure functions and by the edge cases; a sum needs no telling.
 ELSEWHERE = {
     ("action_dimensions", "sum"),
+    # planted on networks, for check_step: test_step_controls, test_check_step
+    ("entropy", ""),
+    ("advantage", "scaled"),
+    ("advantage", "absolute"),
+    ("advantage", "missing"),
+    ("density", "other_sigma"),
+    ("objective", "loss"),
     ("cg_stopping", "absolute"),
     ("cg_start", "random"),
     ("line_search", "kl_and_improvement"),
@@ -125,6 +132,8 @@ ELSEWHERE = {
     ("episode_ends", "leak"),
     ("episode_ends", "no_discount_in_delta"),
     ("episode_ends", "no_discount_in_trace"),
+    ("gae_lam", ""),
+    ("gae_discount", ""),
 }
 
 

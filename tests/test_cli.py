@@ -340,6 +340,40 @@ def test_prove_judges_one_claim(capfd, monkeypatch):
     assert isinstance(json.loads(run(capfd, "prove", name, "--format", "json")[1]), dict)
 
 
+def test_prove_keeps_the_evidence(capfd, monkeypatch, tmp_path):
+    from npgcheck.derivation import prove
+
+    remembered(monkeypatch, prove, "run")
+    name = next(iter(prove.load()))
+    file = tmp_path / "build" / "evidence.json"
+    assert run(capfd, "prove", name, "--evidence", str(file))[0] == 0
+    data = json.loads(file.read_text(encoding="utf-8"))
+    assert data == json.loads(run(capfd, "prove", name, "--format", "json")[1])
+    assert data["graph"]["nodes"][0]["id"] == name
+    (claim,) = data["claims"]
+    assert {"id", "title", "status", "statements", "controls", "uses", "seconds"} <= set(claim)
+    assert claim["controls"]["planted"] == claim["controls"]["refuted"] > 0
+    for step in claim["statements"][0]["steps"]:
+        assert {e["outcome"] for e in step["evidence"]} == {"holds"}
+    code, _, err = run(capfd, "prove", name, "--evidence", str(tmp_path))
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_prove_fails_when_a_claim_is_refuted_or_a_control_survives(capfd, monkeypatch):
+    from npgcheck.derivation import evidence, prove
+    from npgcheck.derivation.judges import Evidence
+
+    holds = lambda *_: Evidence("exact points", "holds", False, 2, 1)  # noqa: E731
+    for method in ("function_evidence", "point_evidence"):
+        with monkeypatch.context() as patched:
+            patched.setattr(evidence, method, holds)
+            name = next(iter(prove.load()))
+            code, out, _ = run(capfd, "prove", name)
+            assert code == 1
+            assert "SURVIVED" in out
+
+
 # --- new ----------------------------------------------------------------------------------------
 
 MENDED = {

@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
+import npgcheck
 from npgcheck import Conventions
 from npgcheck.errors import UsageError
 
@@ -43,7 +44,7 @@ def test_zero_damping_is_a_declaration():
         ({"damping": True}, "a finite number is needed"),
         ({"cg_iterations": 0}, "at least 1"),
         ({"cg_iterations": 2.5}, "a whole number"),
-        ({"entropy": 0.01}, "not judged in this version"),
+        ({"entropy": -0.01}, "must not be negative"),
         ({"solver_rtol": 0.0}, r"in \(0, 1e-3\]"),
         ({"solver_rtol": 0.1}, "an approximation of its own"),
         ({"fisher": ["true"]}, "not a known value"),
@@ -62,3 +63,10 @@ def test_positional_arguments_are_refused():
 def test_every_field_is_documented():
     for field in fields(Conventions):
         assert f"        {field.name}: " in Conventions.__doc__, field.name
+
+
+@pytest.mark.parametrize("field", [{"entropy": 0.01}, {"gradient_of": "loss"}])
+def test_what_only_steps_are_judged_by_is_refused_in_a_subject(field):
+    subject = {"score": lambda p, s, a: None, "conventions": Conventions(**field)}
+    with pytest.raises(UsageError, match="check_step only"):
+        npgcheck.verify(subject, examples=1)

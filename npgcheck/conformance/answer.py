@@ -98,6 +98,22 @@ def receive(result: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     return np.array(array, dtype=np.float64), dtype
 
 
+def receive_any(result: Any) -> tuple[np.ndarray, str]:
+    """Copies a result of any shape to float64; returns it with its dtype's name.
+
+    Raises:
+        WrongAnswerError: it is no array of real numbers.
+    """
+    array, dtype = _as_array(result)
+    if array.dtype.kind == "O":
+        array = _from_objects(array, array.shape)
+    if array.dtype.kind not in "fiu":
+        raise WrongAnswerError(
+            "wrong_type", f"is {_describe(result)} of kind {array.dtype}; real numbers are needed"
+        )
+    return np.array(array, dtype=np.float64), dtype
+
+
 def receive_iterates(result: Any, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
     """Consumes the iterates of ``train``, at most one too many; copies each as it arrives.
 

@@ -33,6 +33,7 @@ PREFIX: MappingProxyType[str, str] = MappingProxyType(
         "train": "TR",
         "conjugate_gradient": "CG",
         "advantage_estimate": "AE",
+        "returns": "RT",  # value targets, judged by check_advantages
     }
 )
 PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
@@ -42,6 +43,7 @@ PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
         "NPG-F-003": ("fisher", "positive semidefinite"),
         "NPG-FV-002": ("fisher_vector_product", "uᵀFv = vᵀFu"),
         "NPG-FV-003": ("fisher_vector_product", "vᵀFv ≥ 0"),
+        "NPG-FV-005": ("fisher_vector_product", "F(v/4 + w) = F v/4 + F w"),
         "NPG-KL-002": ("kl", "KL(θ, θ) = 0"),
         "NPG-KL-003": ("kl", "zero gradient at θ"),
         "NPG-PG-002": ("policy_gradient", "scaling the rewards scales g"),
@@ -50,6 +52,14 @@ PROPERTIES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
         "NPG-F-004": ("fisher", "duplicating the batch leaves F alone"),
         "NPG-FV-004": ("fisher_vector_product", "duplicating the batch leaves Fv alone"),
         "NPG-PG-003": ("policy_gradient", "duplicating the batch leaves g alone"),
+    }
+)
+#: Properties of a torch module, which only npgcheck.torch can see.
+OF_MODULES: MappingProxyType[str, tuple[str, str]] = MappingProxyType(
+    {
+        "NPG-LP-002": ("log_prob", "the policy itself is not random"),
+        "NPG-LP-003": ("log_prob", "the policy of a row does not depend on the other rows"),
+        "NPG-LP-004": ("log_prob", "θ holds all that is trained of the policy"),
     }
 )
 NUMBERED = MappingProxyType(
@@ -66,6 +76,7 @@ CHECK_SETS: MappingProxyType[str, frozenset[str]] = MappingProxyType(
         "2026.1": frozenset(
             [f"NPG-{p}-{number}" for p in PREFIX.values() for number, _ in NUMBERED.values()]
             + list(PROPERTIES)
+            + list(OF_MODULES)
         )
     }
 )

@@ -22,7 +22,17 @@ CHOICES: MappingProxyType[tuple[str, str], Choice] = MappingProxyType(
     {(c.stage, c.value): c for c in ATLAS.values()}
 )
 BY_NAME: MappingProxyType[str, Choice] = MappingProxyType(dict(ATLAS))
-_NUMERIC = frozenset({"damping", "damping_in_fisher", "cg_iterations", "solver_rtol"})
+_NUMERIC = frozenset(
+    {
+        "damping",
+        "damping_in_fisher",
+        "cg_iterations",
+        "solver_rtol",
+        "entropy",
+        "gae_lam",
+        "gae_discount",
+    }
+)
 
 
 def choice(stage: str, value: Any) -> Choice:

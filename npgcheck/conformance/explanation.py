@@ -44,9 +44,8 @@ def _worked(entry: Choice) -> Iterator[str]:
         return
     yield from _row("smallest problem", f"{found.problem.describe()}   [{found.problem.id}]")
     of_all = {"score": " of every action in the first state", "log_prob": " in the first state"}
-    what = found.quantity + of_all.get(found.quantity, "") + {"batch": " over problem.batch", "episodes": " over problem.episodes"}.get(
-        found.sampled, ""
-    )  # fmt: skip
+    rows = {"batch": " over problem.batch", "episodes": " over problem.episodes"}
+    what = f"{found.quantity}{of_all.get(found.quantity, '')}{rows.get(found.sampled, '')}"
     if found.number is not None and entry.number is not None:
         what += f", {entry.number.symbol} = {found.number:g}"
     yield from _row("", what)
@@ -64,6 +63,7 @@ def _first_difference(found: Example) -> int:
 def numbers(answer: np.ndarray, start: int = 0) -> str:
     """Up to six entries from ``start`` on, in C order."""
     flat = answer.ravel()
+    flat = np.where(np.abs(flat) < 1e-12 * np.abs(flat).max(initial=0.0), 0.0, flat)
     shown = "  ".join(f"{x:.6g}" for x in flat[start : start + _MOST])
     more = "  …" if start + _MOST < flat.size else ""
     before = f"entries from {start + 1}: " if start else ""

@@ -98,7 +98,7 @@ def _factor(shifted: Sequence[tuple[Record, Array, Array]]) -> str:
         if abs(factors[0]) <= REPRODUCED:
             moved = shifted[0][0].probe.quantity in _POINTS
             return "θ comes back unchanged" if moved else "always zero"
-        return f"the exact answer times {_number(factors[0])}"
+        return f"the exact answer times {number_text(factors[0])}"
     if len({round(f, 12) for f in factors}) < 2 or len(shifted) < 3:
         return ""
     for name, meaning in _MEANINGS.items():
@@ -107,7 +107,7 @@ def _factor(shifted: Sequence[tuple[Record, Array, Array]]) -> str:
             continue
         ratios = [f / w for f, w in zip(factors, wanted, strict=True) if w]
         if ratios and np.ptp(ratios) <= REPRODUCED * abs(ratios[0]):
-            times = "" if abs(ratios[0] - 1) < REPRODUCED else f"{_number(ratios[0])} · "
+            times = "" if abs(ratios[0] - 1) < REPRODUCED else f"{number_text(ratios[0])} · "
             return f"the exact answer times {times}{name}"
     if all(np.size(yours) == 1 for _, yours, _ in shifted):
         return ""  # any two numbers have a quotient
@@ -144,7 +144,7 @@ _MEANINGS: dict[str, Callable[[Record], float | None]] = {
 }
 
 
-def _number(factor: float) -> str:
+def number_text(factor: float) -> str:
     """A factor as people write it: 2, 1/2, √2, or six digits."""
     from fractions import Fraction
 

@@ -21,13 +21,13 @@ def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
         if entry.default:
             continue
         number = None if isinstance(value, str) else float(value)
-        found.append(Diagnosis(stage, entry.name, entry.kind, number, _note(entry.name, number)))  # type: ignore[arg-type]
+        found.append(Diagnosis(stage, entry.name, entry.kind, number, note_of(entry.name, number)))
     return tuple(found)
 
 
-def _note(name: str, number: float | None) -> str:
-    entry = BY_NAME[name]
-    return entry.said(number)
+def note_of(name: str, number: float | None) -> str:
+    """What a choice does, in a few words."""
+    return BY_NAME[name].said(number)
 
 
 #: Stage -> the field of Conventions that declares its choices.

@@ -114,7 +114,8 @@ class _Page:
             yield from self._finding(finding, only=self._is_headline(summary, finding))
         if (hidden := len(findings) - _SHOWN) > 0:
             yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
-        if summary.status == "deviates" and self.report.declare and not self.declared:
+        named = any(d.kind != "free" for r in summary.results for d in r.diagnosis)
+        if summary.status == "deviates" and named and self.report.declare and not self.declared:
             self.declared = True
             yield from self._entry("declare it", self.report.declare)
 
@@ -125,7 +126,7 @@ class _Page:
 
     def _headline(self, summary: QuantitySummary) -> str:
         value = summary.value
-        judged = f"{plural(summary.problems, 'problem')}   {summary.digits:.1f} digits"
+        judged = f"{plural(summary.problems, self._noun())}   {summary.digits:.1f} digits"
         if summary.status == "pass":
             said = value.reason if value is not None else ""
             return f"{judged}, {said}" if said else judged
@@ -143,6 +144,9 @@ class _Page:
         if self._is_headline(summary, first):
             return known.get(first.id) or refutation(first)
         return f"{judged}, but:"
+
+    def _noun(self) -> str:
+        return "problem" if self.report.door == "verify" else "comparison"
 
     def _is_headline(self, summary: QuantitySummary, finding: CheckResult) -> bool:
         """Whether the finding is all there is to say, so that the quantity's line says it."""
@@ -199,7 +203,11 @@ class _Page:
         found = result.counterexample
         if found is None:
             return
-        yield from self._entry("smallest problem", f"{found.description}   [{found.problem_id}]")
+        if self.report.door == "verify":
+            place = f"{found.description}   [{found.problem_id}]"
+            yield from self._entry("smallest problem", place)
+        elif found.description:
+            yield from self._entry("compared", found.description)
         if not (found.yours and found.exact):
             return
         yours, exact, where = pair_of_rows(found, self.width - self.column)
@@ -256,7 +264,7 @@ class _Page:
 
 def reproduce(report: Report) -> str:
     """The command that repeats the first unexplained refutation, or ""."""
-    if report.command:
+    if report.command or report.door == "check_step":
         return report.command
     for summary in report.quantities:
         for result in summary.results:

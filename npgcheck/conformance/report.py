@@ -147,6 +147,7 @@ class Report:
         controls: planted mistakes and whether they were caught.
         notes: remarks about the subject, e.g. a misspelt function name.
         command: the command that repeats this run.
+        door: ``"verify"`` or ``"check_step"``: what was asked, problems or directions of one batch.
     """
 
     passed: bool
@@ -167,6 +168,7 @@ class Report:
     controls: tuple[Control, ...] = ()
     notes: tuple[str, ...] = ()
     command: str = ""
+    door: Literal["verify", "check_step"] = "verify"
 
     @property
     def quantities(self) -> tuple[QuantitySummary, ...]:

@@ -136,6 +136,8 @@ def _row(label: str, width: int, text: str) -> list[str]:
 
 
 def _quantity_text(name: str, ids: list[str]) -> str:
+    if name not in QUANTITIES:
+        return f"{name}\n  value targets of a rollout, judged by npgcheck.check_advantages\n"
     quantity = QUANTITIES[name]
     parts = [quantity.signature, f"  {quantity.meaning}"]
     if quantity.not_asked:
@@ -154,8 +156,9 @@ def _quantity_of(check: str) -> str:
 def _check_title(check: str) -> str:
     from npgcheck.conformance import check_ids
 
-    if check in check_ids.PROPERTIES:
-        return check_ids.PROPERTIES[check][1]
+    properties = check_ids.PROPERTIES | check_ids.OF_MODULES
+    if check in properties:
+        return properties[check][1]
     number = check.split("-")[2]
     return next(title for n, title in check_ids.NUMBERED.values() if n == number)
 

@@ -327,10 +327,16 @@ def _conventions(name: str, declared: Any) -> Any:
         return None
     from npgcheck.conventions import Conventions
 
-    if isinstance(declared, Conventions):
-        return declared
     if isinstance(declared, Mapping):
-        return Conventions(**declared)
+        declared = Conventions(**declared)
+    if isinstance(declared, Conventions):
+        only_of_steps = [f for f in ("entropy", "gradient_of") if f in declared.declared()]
+        if only_of_steps:
+            raise UsageError(
+                f"{name}: Conventions({only_of_steps[0]}=…) is judged by npgcheck.check_step only, "
+                "not by verify in this version; leave it out."
+            )
+        return declared
     raise UsageError(
         f"{name}: conventions is {_article(type(declared).__name__)}; "
         f"write conventions = npgcheck.Conventions(damping=0.1)."

@@ -1,31 +1,42 @@
 """Derivations: equations over index sums, checked for every size by methods that can say no.
 
-`language` says what may be written, `claim` what a proof file defines, `cutoff` why finitely many
-sizes are enough, `evidence` what was found, and `prove` runs the files in ``proofs/``.
+`language` and `setting` say what may be written, `claim` what a proof file defines, `cutoff` why
+finitely many sizes are enough, `judges` who decides, `evidence` what was found, and `prove` runs
+the files in ``proofs/``.
 """
 
 from npgcheck.derivation.claim import Assumption, Claim, Statement, Status, Step
 from npgcheck.derivation.language import (
-    FAIR_SIGN,
-    STANDARD_NORMAL,
+    Along,
     Coefficient,
     DerivationError,
     Expect,
     GaussianMean,
     OutOfClass,
     Partial,
-    Setting,
     bound,
     delta,
     free,
 )
+from npgcheck.derivation.laws import (
+    FAIR_SIGN,
+    NORMAL_TO_DEGREE_7,
+    STANDARD_NORMAL,
+    TWICE_A_FAIR_SIGN,
+)
+from npgcheck.derivation.setting import Setting
+from npgcheck.derivation.words import D, T, Trace, Words
 
 __all__ = [
     "FAIR_SIGN",
+    "NORMAL_TO_DEGREE_7",
     "STANDARD_NORMAL",
+    "TWICE_A_FAIR_SIGN",
+    "Along",
     "Assumption",
     "Claim",
     "Coefficient",
+    "D",
     "DerivationError",
     "Expect",
     "GaussianMean",
@@ -35,6 +46,9 @@ __all__ = [
     "Statement",
     "Status",
     "Step",
+    "T",
+    "Trace",
+    "Words",
     "bound",
     "delta",
     "free",

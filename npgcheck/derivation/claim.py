@@ -14,7 +14,9 @@ from typing import Any
 
 import sympy as sp
 
-from npgcheck.derivation.language import DerivationError, Setting, free_indices
+from npgcheck.derivation.language import DerivationError
+from npgcheck.derivation.setting import Setting, free_indices
+from npgcheck.derivation.words import Words
 
 
 class Status(IntEnum):
@@ -33,11 +35,15 @@ class Status(IntEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One equation ``lhs = rhs`` of a chain, with the reason a reader is given for it."""
+    """One equation ``lhs = rhs`` of a chain, with the reason a reader is given for it.
+
+    `relation` is "≥" where a step between matrices drops something that is not negative.
+    """
 
     lhs: sp.Expr
     rhs: sp.Expr
     why: str
+    relation: str = "="
 
 
 @dataclass(frozen=True)
@@ -47,33 +53,36 @@ class Statement:
     Attributes:
         name: unique within the claim.
         title: what it says, in words.
-        setting: what the symbols mean.
+        setting: what the symbols mean; indexed families, or matrices of any size.
         free: the free indices.
         lhs, rhs: the equation.
         steps: the chain from lhs to rhs.
         mistakes: (what it is called, the wrong right-hand side): each must be refuted.
+        nonnegative: why the right-hand side cannot be negative; "" where that is not claimed.
     """
 
     name: str
     title: str
-    setting: Setting
+    setting: Setting | Words
     free: tuple[sp.Symbol, ...]
     lhs: sp.Expr
     rhs: sp.Expr
     steps: tuple[Step, ...]
     mistakes: tuple[tuple[str, sp.Expr], ...] = ()
+    nonnegative: str = ""
 
     @staticmethod
     def chain(
         name: str,
         title: str,
-        setting: Setting,
+        setting: Setting | Words,
         claim: tuple[Any, Any],
-        steps: Sequence[tuple[str, Any]],
+        steps: Sequence[tuple[str, Any] | tuple[str, Any, str]],
         free: tuple[sp.Symbol, ...] = (),
         mistakes: Sequence[tuple[str, Any]] = (),
+        nonnegative: str = "",
     ) -> Statement:
-        """A statement whose steps are given as (reason, next expression).
+        """A statement whose steps are given as (reason, next expression[, relation]).
 
         Raises:
             DerivationError: the chain does not end in the claim's right-hand side, an index is
@@ -81,13 +90,19 @@ class Statement:
         """
         lhs, rhs = (sp.sympify(side) for side in claim)
         at, made = lhs, []
-        for why, expr in steps:
-            made.append(Step(at, sp.sympify(expr), why))
+        for why, expr, *relation in steps:
+            made.append(Step(at, sp.sympify(expr), why, *relation))
             at = made[-1].rhs
         wrong = tuple((what, sp.sympify(expr)) for what, expr in mistakes)
-        statement = Statement(name, title, setting, free, lhs, rhs, tuple(made), wrong)
+        steps_made = tuple(made)
+        statement = Statement(name, title, setting, free, lhs, rhs, steps_made, wrong, nonnegative)
         statement.validate()
         return statement
+
+    @property
+    def relation(self) -> str:
+        """ "=", or "≥" as soon as one step is an inequality."""
+        return "≥" if any(step.relation == "≥" for step in self.steps) else "="
 
     def validate(self) -> None:
         """Checks that the chain telescopes syntactically to the claim and captures nothing."""
@@ -99,6 +114,10 @@ class Statement:
                 raise DerivationError(f"{self.name}: step {i + 1} does not start where {i} ended")
         if ends[-1] != self.rhs:
             raise DerivationError(f"{self.name}: the chain ends in {ends[-1]}, not in the claim")
+        if isinstance(self.setting, Words):
+            for expr in [*ends, *(wrong for _, wrong in self.mistakes)]:
+                self.setting.check(expr - self.lhs)
+            return
         for expr in [*ends, *(wrong for _, wrong in self.mistakes)]:
             found = free_indices(expr, self.setting)
             if not found <= set(self.free):
@@ -121,7 +140,7 @@ class Assumption:
     """
 
     text: str
-    without: Setting | None = None
+    without: Setting | Words | None = None
     breaks: str = ""
     instead: str = ""
 
@@ -156,12 +175,31 @@ class Claim:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every equation and definition, whatever the dummies' serial numbers."""
-        parts = [self.id]
+        """SHA-256 over everything that is said, whatever the dummies' serial numbers."""
+        parts = [self.id, self.title, self.source, self.covers, *self.uses, *self.justifies]
+        for a in self.assumptions:
+            parts += [a.text, a.breaks, a.instead]
+            parts += [] if a.without is None else _setting_text(a.without)
         for s in self.statements:
-            parts += [d.base.name + canonical(d.body) for d in s.setting.definitions.values()]
-            parts += [canonical(expr) for expr in (s.lhs, *(step.rhs for step in s.steps))]
+            parts += [s.name, s.title, s.nonnegative, *_setting_text(s.setting)]
+            parts += [canonical(expr) for expr in (s.lhs, s.rhs, *s.free)]
+            parts += [step.why + step.relation + canonical(step.rhs) for step in s.steps]
+            parts += [what + canonical(wrong) for what, wrong in s.mistakes]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _setting_text(s: Setting | Words) -> list[str]:
+    if isinstance(s, Words):
+        return s.text(canonical)
+    parts = [f"{size}: {means}" for size, means in s.sizes.items()] + [s.law.name]
+    for name, family in s.families.items():
+        rule = "" if family.slope is None else canonical(family.slope[2])
+        kind = f"{name} {family.kind} {family.sizes} {family.symmetric} {family.of}"
+        parts.append(f"{kind} {rule} {s.meanings[name]}")
+    for name, d in s.definitions.items():
+        indices = [f"{i.name} {s.range_of(i)}" for i in d.indices]
+        parts.append(f"{name} {indices} {canonical(d.body)} {d.frozen} {s.meanings[name]}")
+    return parts
 
 
 def canonical(expr: sp.Basic) -> str:
@@ -171,6 +209,6 @@ def canonical(expr: sp.Basic) -> str:
     if not expr.args:
         return str(expr)
     args = [canonical(arg) for arg in expr.args]
-    if isinstance(expr, sp.Add | sp.Mul):
+    if isinstance(expr, sp.Add | sp.Mul) and not (expr.is_Mul and not expr.is_commutative):
         args.sort()
     return f"{type(expr).__name__}({', '.join(args)})"

@@ -7,7 +7,9 @@ from typing import Any
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from npgcheck.derivation.language import Coefficient, Definition, Expect, GaussianMean, Partial
+from npgcheck.derivation.language import Along, Coefficient, Expect, GaussianMean, Partial
+from npgcheck.derivation.setting import Definition
+from npgcheck.derivation.words import D, Letter, Name, T, Trace
 
 
 class _Printer(LatexPrinter):
@@ -56,7 +58,30 @@ class _Printer(LatexPrinter):
         return f"{sign}\\frac{{{top}}}{{{bottom}}}"
 
     def _product(self, factors: list[sp.Expr]) -> str:
-        return " ".join(self._factor(f, len(factors)) for f in sorted(factors, key=_factor_order))
+        numbers = sorted((f for f in factors if f.is_commutative), key=_factor_order)
+        matrices = [f for f in factors if not f.is_commutative]  # their order is their meaning
+        return " ".join(self._factor(f, len(factors)) for f in [*numbers, *matrices])
+
+    def _print_Letter(self, expr: Letter) -> str:  # noqa: N802
+        return expr.tex
+
+    def _print_D(self, expr: D) -> str:  # noqa: N802
+        order, body = 1, expr.args[0]
+        while isinstance(body, D):
+            order, body = order + 1, body.args[0]
+        power = f"^{{{order}}}" if order > 1 else ""
+        text = self._print(body)
+        loose = body.is_Add or body.is_Mul
+        return f"\\mathrm{{d}}{power} {_brackets(text) if loose else text}"
+
+    def _print_T(self, expr: T) -> str:  # noqa: N802
+        body = expr.args[0]
+        text = self._print(body)
+        plain = isinstance(body, Letter) and "^" not in text and "'" not in text
+        return f"{text if plain else _brackets(text)}^{{\\top}}"
+
+    def _print_Trace(self, expr: Trace) -> str:  # noqa: N802
+        return f"\\mathrm{{tr}} {_brackets(self._print(expr.args[0]))}"
 
     def _factor(self, factor: sp.Expr, count: int) -> str:
         text = self._print(factor)
@@ -74,6 +99,14 @@ class _Printer(LatexPrinter):
         text = self._print(inner)
         text = _brackets(text) if inner.is_Add else text
         return f"[{self._print(parameter)}^{{{order}}}] \\; {text}"
+
+    def _print_Along(self, expr: Along) -> str:  # noqa: N802
+        inner, base, index, parameter, change = expr.args
+        member = self._print(base[index])
+        moved = self._print(parameter * change)
+        text = self._print(inner)
+        text = _brackets(text) if inner.is_Add else text
+        return f"{text} \\big|_{{{member} + {moved}}}"
 
     def _print_Expect(self, expr: Expect) -> str:  # noqa: N802
         body, index, law = expr.args
@@ -150,7 +183,15 @@ def latex(expr: sp.Expr) -> str:
     return str(_Printer({"ln_notation": False}).doprint(expr))
 
 
-def definition_latex(definition: Definition) -> str:
+def definition_latex(definition: Definition | Name) -> str:
     """``name := body`` as LaTeX."""
     left = definition.base[definition.indices] if definition.indices else definition.base
     return f"{latex(left)} := {latex(definition.body)}"
+
+
+def relation_latex(lhs: sp.Expr, relation: str, rhs: sp.Expr) -> str:
+    """``lhs = rhs`` or ``lhs ≥ rhs`` as LaTeX."""
+    return f"{latex(lhs)} {RELATIONS[relation]} {latex(rhs)}"
+
+
+RELATIONS = {"=": "=", "≥": r"\ge"}

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from npgcheck.derivation.claim import Claim, Status
-from npgcheck.derivation.evidence import ClaimResult, StepResult, check_claim
+from npgcheck.derivation.evidence import ClaimResult, StatementResult, check_claim
 from npgcheck.derivation.language import DerivationError
-from npgcheck.derivation.latex import definition_latex, latex
+from npgcheck.derivation.words import Words
 from npgcheck.errors import UsageError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -108,7 +107,7 @@ def run(
 
     Args:
         ids: which claims; None or empty means all.
-        progress: called with a claim's id before it is judged.
+        progress: called with a line about each claim before it is judged.
         folder: where the proof files are; by default the project's own.
 
     Raises:
@@ -130,11 +129,11 @@ def run(
         want(name)
     start = time.perf_counter()
     known: dict[str, Status] = {}
-    results = []
+    results: list[ClaimResult] = []
     for name, claim in claims.items():
         if name in wanted:
             if progress is not None:
-                progress(name)
+                progress(f"{len(results) + 1} of {len(wanted)} claims · {name}")
             results.append(check_claim(claim, known))
             known[name] = results[-1].status
     return ProveReport(tuple(results), time.perf_counter() - start)
@@ -146,12 +145,15 @@ def to_text(report: ProveReport) -> str:
     for r in report.results:
         lines += [f"{r.claim.id} · {r.claim.title}", ""]
         for s in r.statements:
-            sizes = _sizes(s.steps, s.statement.setting.size.name)
+            sizes = _sizes(s)
             lines.append(f"  {s.statement.name:<20} {s.status.text:<16} {sizes}")
             for step in s.steps:
                 for e in step.evidence:
                     if e.outcome == "refuted":
                         lines.append(f"      refuted: {step.step.why}: {e.note}")
+            if s.sign is not None:
+                verdict = "cannot be negative" if s.sign[0].outcome == "holds" else s.sign[0].note
+                lines.append(f"      right-hand side: {verdict}")
             for mistake, where in s.mistakes:
                 verdict = "refuted at " + where if where else "NOT REFUTED"
                 lines.append(f"      mistake: {mistake}: {verdict}")
@@ -177,83 +179,19 @@ def to_text(report: ProveReport) -> str:
     return "\n".join(lines)
 
 
-def _sizes(steps: tuple[StepResult, ...], size: str) -> str:
+def _sizes(s: StatementResult) -> str:
     """How many sizes settled it: the largest N of the cutoff lemma over the steps."""
-    bounds = [e.bound for s in steps for e in s.evidence if e.complete and e.outcome == "holds"]
-    if len(bounds) < len(steps):
+    complete = [e for st in s.steps for e in st.evidence if e.complete and e.outcome == "holds"]
+    if len(complete) < len(s.steps):
         return "no complete method applies"
-    return f"every {size}, settled by {size} ≤ {max(bounds)}"
+    if isinstance(s.statement.setting, Words):
+        return f"every {s.statement.setting.size_text}: {complete[0].note}"
+    bounds: dict[str, int] = {}
+    for e in complete:
+        for size, n in e.bounds:
+            bounds[size] = max(n, bounds.get(size, 1))
+    return f"every {', '.join(bounds)}, settled by {_limits(bounds.items())}"
 
 
-def to_json(report: ProveReport) -> dict[str, Any]:
-    """The report as JSON-ready data."""
-    return {
-        "passed": report.passed,
-        "seconds": round(report.seconds, 3),
-        "claims": [_claim_json(r) for r in report.results],
-    }
-
-
-def _claim_json(r: ClaimResult) -> dict[str, Any]:
-    settings = {id(s.setting): s.setting for s in r.claim.statements}
-    return {
-        "id": r.claim.id,
-        "title": r.claim.title,
-        "status": r.status.text,
-        "own_status": r.own.text,
-        "source": r.claim.source,
-        "assumptions": [a.text for a in r.claim.assumptions],
-        "uses": list(r.claim.uses),
-        "covers": r.claim.covers,
-        "justifies": list(r.claim.justifies),
-        "digest": r.claim.digest,
-        "definitions": [
-            definition_latex(d) for s in settings.values() for d in s.definitions.values()
-        ],
-        "statements": [
-            {
-                "name": s.statement.name,
-                "title": s.statement.title,
-                "status": s.status.text,
-                "latex": f"{latex(s.statement.lhs)} = {latex(s.statement.rhs)}",
-                "mistakes": [{"name": n, "refuted_at": w} for n, w in s.mistakes],
-                "steps": [_step_json(step) for step in s.steps],
-            }
-            for s in r.statements
-        ],
-        "dropped_assumptions": [
-            {"text": a.text, "instead": a.instead, "refuted_at": where} for a, where in r.dropped
-        ],
-        "controls": {
-            "planted": r.planted,
-            "refuted": r.planted - len(r.survivors),
-            "survivors": list(r.survivors),
-        },
-        "seconds": round(r.seconds, 3),
-    }
-
-
-def _step_json(s: StepResult) -> dict[str, Any]:
-    return {
-        "why": s.step.why,
-        "latex": f"{latex(s.step.lhs)} = {latex(s.step.rhs)}",
-        "status": s.status.text,
-        "evidence": [
-            {
-                "method": e.method,
-                "outcome": e.outcome,
-                "complete": e.complete,
-                "bound": e.bound,
-                "cases": e.cases,
-                "note": e.note,
-                "seconds": round(e.seconds, 4),
-            }
-            for e in s.evidence
-        ],
-        "controls": {
-            "planted": s.controls.planted,
-            "refuted": s.controls.refuted,
-            "equivalent": s.controls.equivalent,
-            "survivors": list(s.controls.survivors),
-        },
-    }
+def _limits(bounds: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{size} ≤ {n}" for size, n in bounds)

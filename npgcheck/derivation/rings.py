@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from fractions import Fraction
 from typing import Any
 
 import flint
+import sympy as sp
 
-from npgcheck.derivation.language import OutOfClass, Setting
+from npgcheck.derivation.language import OutOfClass
+from npgcheck.derivation.setting import Setting
 from npgcheck.derivation.values import Jet, LogLinear
 
 _Key = Hashable
+_Slot = tuple[str, tuple[int, ...]]  # a family member: (family, indices)
 
 
 class Ratio:
@@ -85,36 +88,42 @@ class FunctionRing:
 
     A "log" family θ contributes x_k = e^{θ_k} as an indeterminate and θ_k itself as a formal
     logarithm; θ and e^θ are algebraically independent, so nothing is lost.
+
+    Args:
+        families: those that occur: each indeterminate costs time.
     """
 
-    def __init__(self, setting: Setting, size: int) -> None:
-        self.setting, self.n = setting, size
-        self._names = [(f, k) for f in setting.families for k in range(1, size + 1)]
+    drawn = 0
+
+    def __init__(
+        self, setting: Setting, sizes: Mapping[sp.Symbol, int], families: Collection[str]
+    ) -> None:
+        self.setting, self.sizes = setting, sizes
+        self._names = [slot for slot in setting.members(sizes) if slot[0] in families]
         labels = [f"g{i}" for i in range(len(self._names))] or ["g"]
         self._ctx = flint.fmpq_mpoly_ctx.get(labels, flint.Ordering.lex)
         self._gen = dict(zip(self._names, self._ctx.gens(), strict=False))
         self._random = [
-            i for i, (f, _) in enumerate(self._names) if setting.families[f] == "random"
+            i for i, (f, _) in enumerate(self._names) if setting.families[f].kind == "random"
         ]
 
     def const(self, value: Fraction) -> Ratio:
         return Ratio(self._ctx.constant(flint.fmpq(value.numerator, value.denominator)))
 
-    def size(self) -> Ratio:
-        return self.const(Fraction(self.n))
+    def size(self, size: sp.Symbol) -> Ratio:
+        return self.const(Fraction(self.sizes[size]))
 
-    def member(self, family: str, kind: str, index: int) -> LogLinear:
+    def member(self, family: str, kind: str, slot: tuple[int, ...]) -> LogLinear:
         if kind == "log":
-            return LogLinear(
-                self.const(Fraction(0)), {("log", family, index): self.const(Fraction(1))}
-            )
-        return LogLinear(Ratio(self._gen[(family, index)]))
+            one = self.const(Fraction(1))
+            return LogLinear(self.const(Fraction(0)), {("log", family, slot): one})
+        return LogLinear(Ratio(self._gen[(family, slot)]))
 
     def delta(self, i: int, j: int) -> Ratio:
         return self.const(Fraction(int(i == j)))
 
-    def total(self, body: Callable[[int], Jet], order: int) -> Jet:
-        return _add_up(body, range(1, self.n + 1))
+    def total(self, body: Callable[[int], Jet], size: sp.Symbol) -> Jet:
+        return _add_up(body, range(1, self.sizes[size] + 1))
 
     def mean(self, body: Callable[[], Jet]) -> Jet:
         jet = body()
@@ -122,7 +131,8 @@ class FunctionRing:
             entry.logs and self._has_random(c) for entry in jet.entries for c in entry.logs.values()
         ):
             raise OutOfClass("a mean of a logarithm times a random number")
-        return Jet([LogLinear(self._mean(entry.pure), entry.logs) for entry in jet.entries])
+        averaged = [LogLinear(self._mean(entry.pure), entry.logs) for entry in jet.entries]
+        return Jet(averaged, jet.shape)
 
     def _has_random(self, c: Ratio) -> bool:
         return any(p[i] for p in c.num.to_dict() for i in self._random)
@@ -208,48 +218,53 @@ def _prime_logs(value: Fraction, const: Callable[[Fraction], Any]) -> LogLinear:
 class _Points:
     """Family members are given numbers; random ones run over the nodes of their law."""
 
-    def __init__(self, setting: Setting, size: int, members: Mapping[tuple[str, int], Any]):
-        self.setting, self.n, self.members = setting, size, members
-        self._drawn: dict[tuple[str, int], Fraction] = {}
+    def __init__(
+        self, setting: Setting, sizes: Mapping[sp.Symbol, int], members: Mapping[_Slot, Any]
+    ) -> None:
+        self.setting, self.sizes, self.members = setting, sizes, members
+        self.drawn = 0
+        self._drawn: dict[_Slot, Fraction] = {}
 
-    def total(self, body: Callable[[int], Jet], order: int) -> Jet:
-        return _add_up(body, range(1, self.n + 1))
+    def total(self, body: Callable[[int], Jet], size: sp.Symbol) -> Jet:
+        return _add_up(body, range(1, self.sizes[size] + 1))
 
     def const(self, value: Fraction) -> Any:
         return value
 
-    def size(self) -> Any:
-        return self.const(Fraction(self.n))
+    def size(self, size: sp.Symbol) -> Any:
+        return self.const(Fraction(self.sizes[size]))
 
     def delta(self, i: int, j: int) -> Any:
         return self.const(Fraction(int(i == j)))
 
     def mean(self, body: Callable[[], Jet]) -> Jet:
-        families = [f for f, kind in self.setting.families.items() if kind == "random"]
-        slots = [(f, k) for f in families for k in range(1, self.n + 1)]
+        families = self.setting.families
+        slots = [s for s in self.setting.members(self.sizes) if families[s[0]].kind == "random"]
         nodes, total = self.setting.law.nodes, None
-        for values in itertools.product(nodes, repeat=len(slots)):
+        for number, values in enumerate(itertools.product(nodes, repeat=len(slots)), start=1):
+            self.drawn = number
             self._drawn = dict(zip(slots, values, strict=True))
             weight = self.const(math.prod((nodes[v] for v in values), start=Fraction(1)))
-            jet = Jet([entry * LogLinear(weight) for entry in body().entries])
+            drawn = body()
+            jet = Jet([entry * LogLinear(weight) for entry in drawn.entries], drawn.shape)
             total = jet if total is None else total + jet
-        self._drawn = {}
+        self.drawn, self._drawn = 0, {}
         if total is None:
             raise OutOfClass("a law without nodes")
         return total
 
-    def _draw(self, family: str, index: int) -> Any:
+    def _draw(self, family: str, slot: tuple[int, ...]) -> Any:
         # outside of a mean a random number is any number
-        return self._drawn.get((family, index), self.members[(family, index)])
+        return self._drawn.get((family, slot), self.members[(family, slot)])
 
 
 class PointRing(_Points):
     """Exact rationals; a "log" family is given by its exponentials, θ_k = log q_k."""
 
-    def member(self, family: str, kind: str, index: int) -> LogLinear:
+    def member(self, family: str, kind: str, slot: tuple[int, ...]) -> LogLinear:
         if kind == "random":
-            return LogLinear(self._draw(family, index))
-        value = self.members[(family, index)]
+            return LogLinear(self._draw(family, slot))
+        value = self.members[(family, slot)]
         return _prime_logs(value, self.const) if kind == "log" else LogLinear(value)
 
     def exp(self, value: LogLinear) -> Fraction:
@@ -273,19 +288,23 @@ class FloatRing(_Points):
     """Floats (or autograd's boxes, when `xp` is autograd.numpy): no formal logarithms."""
 
     def __init__(
-        self, setting: Setting, size: int, members: Mapping[tuple[str, int], Any], xp: Any = math
+        self,
+        setting: Setting,
+        sizes: Mapping[sp.Symbol, int],
+        members: Mapping[_Slot, Any],
+        xp: Any = math,
     ) -> None:
-        super().__init__(setting, size, members)
+        super().__init__(setting, sizes, members)
         self._xp = xp
 
     def const(self, value: Fraction) -> float:
         return float(value)
 
-    def member(self, family: str, kind: str, index: int) -> LogLinear:
+    def member(self, family: str, kind: str, slot: tuple[int, ...]) -> LogLinear:
         if kind == "random":
-            drawn = self._draw(family, index)
+            drawn = self._draw(family, slot)
             return LogLinear(float(drawn) if isinstance(drawn, Fraction) else drawn)
-        return LogLinear(self.members[(family, index)])
+        return LogLinear(self.members[(family, slot)])
 
     def exp(self, value: LogLinear) -> Any:
         return self._xp.exp(value.pure)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import sympy as sp
 
 from npgcheck.derivation.claim import Statement, Step
+from npgcheck.derivation.word_evidence import letter_changes, well_typed
+from npgcheck.derivation.words import Words
 
 LIMIT = 12  # twins per step: each mutator contributes, none floods
 
@@ -63,6 +65,8 @@ def _constants(e: sp.Basic) -> list[tuple[str, sp.Basic]]:
 
 def twins(step: Step, statement: Statement) -> list[Twin]:
     """The mutated twins of a step, on its right-hand side and, where that is bare, on its left."""
+    if isinstance(statement.setting, Words):
+        return word_twins(step, statement.setting)
     made: list[Twin] = [Twin("the sign of the right-hand side flipped", step.lhs, -step.rhs)]
     for mutate in (_terms, _deltas, _constants):
         found = [Twin(fault, step.lhs, new) for fault, new in _sites(step.rhs, mutate)]
@@ -71,9 +75,10 @@ def twins(step: Step, statement: Statement) -> list[Twin]:
         for mutate in (_terms, _deltas, _constants):
             found = [Twin(f"left: {f}", new, step.rhs) for f, new in _sites(step.lhs, mutate)]
             made += found[:2]
+    range_of = statement.setting.range_of
     for one in statement.free:
         for other in statement.free:
-            if one != other:
+            if one != other and range_of(one) == range_of(other):
                 renamed = step.rhs.xreplace({one: other})
                 made.append(Twin(f"the index {one} read as {other}", step.lhs, renamed))
     made.append(Twin("one added to the right-hand side", step.lhs, step.rhs + 1))
@@ -84,3 +89,20 @@ def twins(step: Step, statement: Statement) -> list[Twin]:
             seen.add((twin.lhs, twin.rhs))
             unique.append(twin)
     return unique[:LIMIT]
+
+
+def word_twins(step: Step, setting: Words) -> list[Twin]:
+    """The mutated twins of a step between matrices; those whose shapes do not fit are none."""
+    letters = lambda e: letter_changes(e, setting)  # noqa: E731
+    made = [Twin("the sign of the right-hand side flipped", step.lhs, -step.rhs)]
+    for mutate, most in ((_terms, 4), (_constants, 3), (letters, 4)):
+        found = [Twin(fault, step.lhs, new) for fault, new in _sites(step.rhs, mutate)]
+        made += [t for t in found if well_typed(t.lhs, t.rhs, setting)][:most]
+    if len(made) < 4:
+        for mutate in (_terms, letters):
+            found = [Twin(f"left: {f}", new, step.rhs) for f, new in _sites(step.lhs, mutate)]
+            made += [t for t in found if well_typed(t.lhs, t.rhs, setting)][:2]
+    if step.relation == "≥":
+        made.insert(0, Twin("the inequality turned round", step.rhs, step.lhs))
+    unique = {(t.lhs, t.rhs): t for t in made if (t.lhs, t.rhs) != (step.lhs, step.rhs)}
+    return list(unique.values())[:LIMIT]

@@ -1,4 +1,4 @@
-"""The atlas: one page for each stage, an index, and what cannot be told apart; from the registry."""
+"""The atlas: a page for each stage, an index, and what cannot be told apart."""
 
 from __future__ import annotations
 

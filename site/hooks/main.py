@@ -1,7 +1,7 @@
-"""MkDocs hooks: judged theory pages, the atlas, tables from the code, mathematics without scripts or network.
+"""MkDocs hooks: judged theory pages, the atlas, tables from the code, formulas without scripts.
 
-A refuted claim, a surviving planted fault, an unknown TeX command or an unknown table name stops a
-strict build.
+Evidence about a claim that has changed since stops every build; a refuted claim, a surviving
+planted fault, an unknown TeX command or an unknown table name stops a strict one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -23,18 +24,24 @@ log = logging.getLogger("mkdocs.hooks.npgcheck")
 HERE = Path(__file__).resolve().parent
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.S)
 TABLE = re.compile(r"<!-- table: ([\w-]+) -->")
+EVIDENCE = "build/evidence.json"  # beside mkdocs.yml; written by npgcheck prove --evidence
 STATE: dict[str, Any] = {}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Makes the neighbouring modules importable and judges every claim once."""
+    """Makes the neighbouring modules importable and takes up the evidence about every claim."""
     sys.path.insert(0, str(HERE))
-    from npgcheck.derivation import prove
+    import theory
 
-    STATE["report"] = report = prove.run()
-    for r in report.results:
-        if r.survivors or r.status.value == 0:
-            log.warning("claim %s: %s; survivors: %s", r.claim.id, r.status.text, r.survivors)
+    from npgcheck.errors import UsageError
+
+    path = Path(config.config_file_path).parent / EVIDENCE
+    try:
+        STATE["evidence"] = theory.evidence(path)
+    except UsageError as error:
+        raise PluginError(f"{path}: {error}") from error
+    for problem in theory.problems(STATE["evidence"]):
+        log.warning(problem)
     return config
 
 
@@ -43,11 +50,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     import atlas
     import theory
 
-    from npgcheck.derivation import prove
-
-    for path, text in {**theory.pages(STATE["report"]), **atlas.pages()}.items():
+    pages = {**theory.pages(STATE["evidence"]), **atlas.pages()}
+    for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
-    evidence = json.dumps(prove.to_json(STATE["report"]), indent=1, ensure_ascii=False)
+    evidence = json.dumps(STATE["evidence"], indent=1, ensure_ascii=False)
     files.append(File.generated(config, "evidence.json", content=evidence))
     spec = importlib.util.find_spec("ziamath")
     if spec is None or spec.origin is None:
@@ -61,12 +67,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Fills in the tables that are generated from the code."""
+    import graph
     import tables
     import theory
 
+    judged = {"claims": theory.overview, "functions": theory.functions}
+    judged["graph"] = lambda found: graph.drawing(found["graph"])
+
     def fill(match: re.Match[str]) -> str:
-        if match[1] == "claims":
-            return theory.overview(STATE["report"])
+        if match[1] in judged:
+            return judged[match[1]](STATE["evidence"])
         try:
             return tables.TABLES[match[1]]()
         except KeyError:

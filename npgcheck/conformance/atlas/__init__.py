@@ -11,6 +11,7 @@ from npgcheck.conformance.atlas import (
     fisher,
     glue,
     kl,
+    one_step,
     parametrisation,
     returns,
     score,
@@ -37,7 +38,7 @@ _PAGES = {
 def _collect() -> Mapping[str, Choice]:
     found: dict[str, Choice] = {}
     for page in STAGES:
-        for entry in _PAGES[page].ENTRIES:
+        for entry in (*_PAGES[page].ENTRIES, *one_step.ENTRIES.get(page, ())):
             if entry.name in found:
                 raise ValueError(f"two choices are called {entry.name!r}")
             found[entry.name] = replace(entry, atlas=page)

@@ -7,15 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from npgcheck.conformance.diagnosis.kl import divergence_at
 from npgcheck.conformance.diagnosis.pipeline import View, gaussian_scores
-from npgcheck.conformance.diagnosis.predict import (
-    Setup,
-    divergence_at,
-    factor,
-    solution,
-    surrogate_gain,
-    system,
-)
+from npgcheck.conformance.diagnosis.predict import surrogate_gain
+from npgcheck.conformance.diagnosis.setup import Setup, factor
+from npgcheck.conformance.diagnosis.solve import solution, system
 
 Array = np.ndarray
 
@@ -69,7 +65,7 @@ def _product(v: View, setup: Setup) -> Array:
 
 
 def _direction(v: View, setup: Setup) -> Array:
-    solve = system(v, None, Setup(setup.base, NATURAL.variant, setup.damping, setup.iterations))
+    solve = system(v, Setup(setup.base, NATURAL.variant, setup.damping, setup.iterations))
     if solve is None:
         return np.full(len(v.reference.theta), np.nan)
     x = solution(v, solve, setup)
@@ -83,7 +79,7 @@ def _update(v: View, setup: Setup) -> Array:
 
 
 def _proposal(v: View, setup: Setup) -> Array:
-    solve = system(v, None, Setup(setup.base, NATURAL.variant, setup.damping, setup.iterations))
+    solve = system(v, Setup(setup.base, NATURAL.variant, setup.damping, setup.iterations))
     if solve is None:
         return np.full(len(v.reference.theta), np.nan)
     x = solution(v, solve, setup)

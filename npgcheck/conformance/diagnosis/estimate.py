@@ -14,7 +14,9 @@ import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.diagnosis.pipeline import Applied
-from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, Setup, resolution, system
+from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, resolution
+from npgcheck.conformance.diagnosis.setup import Setup
+from npgcheck.conformance.diagnosis.solve import system
 from npgcheck.conformance.fitting import Record
 from npgcheck.errors import NpgcheckError
 
@@ -163,7 +165,7 @@ def _misfit(view, record: Record, quantity: str, setup: Setup) -> float:  # type
 
 
 def _damping_of(view, record: Record, quantity: str, setup: Setup) -> float | None:  # type: ignore[no-untyped-def]
-    solve = system(view, record, replace(setup, variant=(setup.variant + ("normalised",))[:2]))
+    solve = system(view, replace(setup, variant=(*setup.variant, "normalised")[:2]))
     if solve is None:
         return None
     if quantity == "fisher":

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-
 from npgcheck.conformance.choices import BY_NAME, KIND_COST, WEAK_COST
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis import pure
@@ -148,8 +147,8 @@ def _cover(state: Run, search: Search, asked: Sequence[Asked]) -> Cover | None:
     for one in asked:
         if not (one.found or one.paired or one.question is None or _follows(asked, one)):
             one.paired = True
-            known = {a.key: a for other in asked for f in other.found for a in f.applied}
-            one.found = search.pairs(one.question, list(known.values()))
+            told = {a.key: a for other in asked for f in other.found for a in f.applied}
+            one.found = search.pairs(one.question, list(told.values()))
     return _cheapest(state, search, asked)
 
 
@@ -256,9 +255,7 @@ def _diagnosis(found: Found, others: tuple[str, ...]) -> tuple[Diagnosis, ...]:
             alternatives=others if index == 0 else (),
             reproduces=found.fresh,
         )
-        for index, a in enumerate(
-            sorted(found.applied, key=lambda a: order.index(a.choice.name))
-        )
+        for index, a in enumerate(sorted(found.applied, key=lambda a: order.index(a.choice.name)))
     ]
     return (*named, *(replace(d, reproduces=found.fresh) for d in _taken_as_given(found)))
 

@@ -15,17 +15,11 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.choices import present
+from npgcheck.conformance.choices import known, present
 from npgcheck.conformance.diagnosis import estimate
 from npgcheck.conformance.diagnosis.pipeline import Applied, Base, reaches
-from npgcheck.conformance.diagnosis.predict import (
-    MISFITS,
-    Pipelines,
-    Setup,
-    gains,
-    resolution,
-    variants,
-)
+from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, gains, resolution, variants
+from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.fitting import Record
 from npgcheck.errors import NpgcheckError
 
@@ -107,13 +101,14 @@ def question(
     )
     bases = [likely_base, *(b for b in _bases(quantity, sampled) if b != likely_base)]
     length = str(expected.get("step_length", "undamped"))
+    solvers = {(0.0, 0), *((d, 0) for d in dampings)}
+    solvers |= {(d, k) for d in (0.0, *dampings) for k in iterations}
     setups = [
         Setup(base, variant, damping, k, length)
-        for damping, k in {(0.0, 0), *((d, 0) for d in dampings), *((d, k) for d in (0.0, *dampings) for k in iterations)}
-        if quantity in DAMPED or (damping, k) == (0.0, 0)
+        for damping, k in (sorted(solvers) if quantity in DAMPED else [(0.0, 0)])
         for base in bases
         for variant in variants(quantity, base.sampled)
-    ]  # fmt: skip
+    ]
     setups.sort(key=lambda s: (s.iterations, s.damping > 0))  # a stable sort: likely bases first
     own = {b for b in bases if b == likely_base or b == Base(bases[-1].sampled)}
     likely = [s for s in setups if s.base in own and not s.iterations]
@@ -192,7 +187,7 @@ class Search:
     def damped(self, asked: Question) -> list[Found]:
         """Single choices beside a damping that no other quantity shows."""
         found = []
-        if asked.quantity not in DAMPED:
+        if asked.quantity not in DAMPED or not known({"damping": 1.0}):
             return []
         for choice in self._candidates(asked):
             if choice.number is not None:
@@ -209,12 +204,12 @@ class Search:
                         break
         return found
 
-    def pairs(self, asked: Question, known: Collection[Applied] = ()) -> list[Found]:
-        """Pairs of choices, in the order of the registry; numbers come from ``known``, what other
+    def pairs(self, asked: Question, told: Collection[Applied] = ()) -> list[Found]:
+        """Pairs of choices, in the order of the registry; numbers come from ``told``, what other
         quantities are explained with."""
         candidates = self._candidates(asked)
         pool = [Applied(c) for c in candidates if c.number is None]
-        pool += [a for a in known if a.number is not None and a.choice in candidates]
+        pool += [a for a in told if a.number is not None and a.choice in candidates]
         pool = [a for a in pool if self._has_effect(a, asked)]
         found = []
         for first, second in combinations(pool, 2):
@@ -226,6 +221,18 @@ class Search:
                     found.append(result)
                     break
         return found
+
+    def _undone(self, asked: Question, setup: Setup) -> bool:
+        """Whether some normalisation explains the answers without any choice: then the choice
+        merely undoes another one, as a factor twice undoes the lack of it."""
+        screen = asked.records[: 1 + SCREEN]
+        return any(
+            all(
+                not self.misfit(r, (), asked.quantity, replace(setup, variant=v)) > resolution(r)
+                for r in screen
+            )
+            for v in variants(asked.quantity, setup.base.sampled)
+        )
 
     def _has_effect(self, applied: Applied, asked: Question) -> bool:
         """Whether the choice is defined on the first problem and changes anything there."""
@@ -273,9 +280,7 @@ class Search:
             except (np.linalg.LinAlgError, NpgcheckError):
                 return np.inf  # a choice may leave the domain: σ = 0, a singular chain
 
-    def _confirm(
-        self, applied: tuple[Applied, ...], asked: Question, setup: Setup
-    ) -> Found | None:
+    def _confirm(self, applied: tuple[Applied, ...], asked: Question, setup: Setup) -> Found | None:
         """The set, if it reproduces the first answer, the screen and then fresh ones."""
         said = telling = 0
         records = asked.records[: 1 + SCREEN + FRESH]
@@ -294,5 +299,7 @@ class Search:
             if telling == TELLING:
                 break
         else:
+            return None
+        if self._undone(asked, setup):
             return None
         return Found(applied, setup, max(0, said - 1 - SCREEN))

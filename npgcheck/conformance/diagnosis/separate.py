@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from npgcheck.conformance.atlas import ATLAS, Choice
 from npgcheck.conformance.diagnosis.answers import ANSWERS
 from npgcheck.conformance.diagnosis.pipeline import Applied, Base, Pipeline
-from npgcheck.conformance.diagnosis.predict import Setup
+from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.diagnosis.worked import DIFFERENT, answer, sample_number
 from npgcheck.conformance.reference import Reference
 from npgcheck.errors import Unsupported
@@ -92,7 +92,7 @@ class Table:
     alike: tuple[Pair, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def table(family: str, quantities: tuple[str, ...] = tuple(ANSWERS)) -> Table:
     """The table of one family, ``"discrete"`` or ``"gaussian"``.
 
@@ -108,7 +108,12 @@ def table(family: str, quantities: tuple[str, ...] = tuple(ANSWERS)) -> Table:
         for quantity in quantities:
             if not open_.any():
                 break
-            apart = _apart(problem, sampled, entries, quantity) & open_
+            # Only choices that are not told from some other one yet are looked at again.
+            left = np.nonzero(open_.any(axis=0) | open_.any(axis=1))[0]
+            here = _apart(problem, sampled, [entries[i] for i in left], quantity)
+            apart = np.zeros_like(open_)
+            apart[np.ix_(left, left)] = here
+            apart &= open_
             place = Separation(
                 problem.id, (problem.num_states, len(problem.theta)), quantity, sampled
             )
@@ -153,7 +158,10 @@ def _apart(problem: Any, sampled: str, entries: Sequence[Choice], quantity: str)
         return np.zeros((len(entries), len(entries)), dtype=bool)
     usable &= np.array([a.shape == shape for a in answers])
     flat = np.array(
-        [a.ravel() if u else np.zeros(int(np.prod(shape))) for a, u in zip(answers, usable, strict=True)]
+        [
+            a.ravel() if u else np.zeros(int(np.prod(shape)))
+            for a, u in zip(answers, usable, strict=True)
+        ]
     )
     gap = np.abs(flat[:, None, :] - flat[None, :, :]).max(axis=2, initial=0.0)
     size = np.abs(flat).max(axis=1, initial=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from npgcheck.conformance.atlas import ATLAS, Choice
 from npgcheck.conformance.diagnosis.answers import ANSWERS
 from npgcheck.conformance.diagnosis.pipeline import Applied, Base, Pipeline, View
-from npgcheck.conformance.diagnosis.predict import Setup
+from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.reference import Reference
 from npgcheck.errors import NpgcheckError, Unsupported
 
@@ -65,7 +65,7 @@ class Example:
     sampled: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def example(name: str) -> Example | None:
     """The smallest problem of the catalogue that exposes the choice, or None."""
     entry = ATLAS[name]
@@ -131,9 +131,7 @@ def _pipeline(problem: Any, base: Base) -> Pipeline | None:
     return Pipeline(reference, base)
 
 
-def answer(
-    pipeline: Pipeline, applied: tuple[Applied, ...], quantity: str, setup: Setup
-) -> Array:
+def answer(pipeline: Pipeline, applied: tuple[Applied, ...], quantity: str, setup: Setup) -> Array:
     """What the quantity answers; NaN where it answers nothing there."""
     with np.errstate(all="ignore"):
         try:
@@ -152,7 +150,7 @@ def differ(first: Array, second: Array) -> bool:
     return bool(np.abs(first - second).max(initial=0.0) > DIFFERENT * size)
 
 
-@lru_cache(maxsize=None)
+@cache
 def pure_example(name: str) -> Example | None:
     """The same for functions of their arguments alone: the first call that shows the choice."""
     from npgcheck.conformance.problems import pure_problems
@@ -188,5 +186,5 @@ def _dropped_rule(entry: Choice) -> Any:
     """The estimate without one of its rules, for the mistakes that are told by their rule."""
     from npgcheck.conformance.explainers import pure
 
-    rule = pure.MISTAKES.get(entry.value) if entry.stage == "episode_ends" else None
+    rule: Any = pure.DROPPED_RULES.get(entry.value) if entry.stage == "episode_ends" else None
     return None if rule is None else lambda args, _: pure.by_definition(*args, **rule)

@@ -1,0 +1,60 @@
+"""Choices that show where one step is judged on rows whose states and advantages are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from npgcheck.conformance.atlas.entry import Choice
+
+_G = ("policy_gradient",)
+
+#: Page of the atlas → the entries that stand on it.
+ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
+    "returns": (
+        Choice("advantage", "scaled", "scaled-advantages", "convention",
+               "A / std A over the batch, without subtracting the mean",
+               "rescales g and x; exact proposals do not change",
+               "pass the advantages that enter the gradient",
+               note="advantages divided by their standard deviation", visible=_G),
+        Choice("advantage", "absolute", "absolute-advantages", "bug", "|A| in place of A",
+               "every action is made more likely", "keep the sign of the advantages",
+               note="the absolute values of the advantages enter", visible=_G),
+        Choice("advantage", "missing", "advantages-missing", "bug",
+               "g = Σ ω_i φ_i: the advantages do not enter",
+               "g is the mean score, zero in expectation",
+               "multiply each row's log π by its advantage before averaging",
+               note="the advantages do not enter", visible=_G),
+    ),
+    "estimates": (
+        Choice("gae_lam", "", "gae-other-lambda", "bug",
+               "Â_t = Σ (γλ′)^l δ_{t+l} with another λ′ than the λ that was said",
+               "λ′ is estimated from the recursion Â_t = δ_t + γλ′ Â_{t+1}",
+               "pass the same λ to the estimator and to the check", weak=True,
+               note="computed with λ = {}", visible=("advantage_estimate",)),
+        Choice("gae_discount", "", "gae-other-discount", "bug",
+               "δ_t = r + γ′V(s′) − V(s) with another γ′ than the γ that was said",
+               "γ′ is estimated from the same recursion, together with λ",
+               "pass the same γ to the estimator, the critic and the check", weak=True,
+               note="computed with γ = {}", visible=("advantage_estimate",)),
+    ),
+    "score": (
+        Choice("entropy", "", "entropy-bonus", "convention", "g + β ∇ Σ ω H(π(·|s_i))",
+               "g is that of the surrogate with an entropy bonus",
+               "declare Conventions(entropy=β)", note="an entropy bonus, coefficient {}",
+               visible=_G),
+        Choice("density", "other_sigma", "score-in-another-sigma-coordinate", "bug",
+               "∂log π/∂σ, or ∂log π/∂log σ², where θ holds log σ",
+               "the rows of log σ are off by σ, or by two",
+               "differentiate with respect to what θ holds: ∂log π/∂log σ = z² − 1",
+               note="the score of σ is taken in another coordinate than θ's", visible=_G,
+               families=("gaussian",)),
+    ),
+    "glue": (
+        Choice("objective", "loss", "gradient-of-the-loss", "convention",
+               "−g: the gradient of the loss, which is minimised",
+               "g and x change their sign together",
+               "pass −gradient, or declare Conventions(gradient_of='loss')",
+               note="the gradient of the loss: −g", visible=_G),
+    ),
+})  # fmt: skip

@@ -1,0 +1,335 @@
+"""``npgcheck.check_step``: one step of your own code, on your own network and rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.report import Report
+from npgcheck.conventions import Conventions
+from npgcheck.errors import InvalidArgument, UsageError
+from npgcheck.step import (
+    arrays,
+    declared,
+    judge_direction,
+    judge_fisher,
+    judge_gradient,
+    judge_policy,
+    judge_step,
+    variants,
+)
+from npgcheck.step.calls import Declined, Faulty, Function
+from npgcheck.step.differences import Differences
+from npgcheck.step.krylov import Krylov
+from npgcheck.step.policy import Policy, RandomPolicy, read_policy
+from npgcheck.step.probes import Probes, random_directions
+from npgcheck.step.rows import Rows
+from npgcheck.step.summary import refused, summarise
+from npgcheck.step.verdict import Verdict
+from npgcheck.tolerance import unit_roundoff
+
+Array = np.ndarray
+
+#: KL of the points at which the user's divergence is compared: where trust regions work, and far
+#: enough out for its third order to show.
+DIVERGENCES = (0.01, 0.3)
+
+
+def check_step(
+    policy: Callable[[Any, Any], Any],
+    theta: Any,
+    observations: Any,
+    actions: Any,
+    advantages: Any,
+    *,
+    log_prob: Any = None,
+    gradient: Any = None,
+    fisher_vector_product: Callable[[Any], Any] | None = None,
+    kl: Callable[[Any], Any] | None = None,
+    direction: Any = None,
+    new_theta: Any = None,
+    max_kl: float | None = None,
+    conventions: Conventions | None = None,
+    distribution: str | None = None,
+    weights: Any = None,
+    seed: int = 0,
+) -> Report:
+    """Judges the parts of one policy-gradient step on the rows of one batch.
+
+    The rows are the measure: the gradient, F v, KL, the direction and the step are compared with
+    their exact values under the batch's own distribution of states, with the expectation over
+    actions exact. The reference is built from directional differences of `policy` in output space,
+    with their error measured; nothing of size D × D is formed, and `policy` is evaluated some
+    dozens of times. Arrays may be numpy, torch or jax; functions get arrays of θ's own kind.
+
+    Args:
+        policy: ``policy(theta, observations)`` gives logits (N, A); a pair mean (N, m) and log_std
+            (broadcast to it); logits (N, m) of binary actions; or a list of logits, one array per
+            component of a multi-discrete action.
+        theta: (D,), the parameters before the step.
+        observations: N rows of anything that `policy` takes.
+        actions: (N,) indices, or (N, m).
+        advantages: (N,), as they enter the gradient.
+        log_prob: log π(a_i|s_i) (N,), in nats, or a function of theta that gives it.
+        gradient: (D,), Σ ω_i A_i ∇log π(a_i|s_i), or a function of theta that gives it.
+        fisher_vector_product: ``fisher_vector_product(v)`` gives F v (D,).
+        kl: ``kl(theta')`` gives Σ ω_i KL(π_theta ‖ π_theta'), in nats.
+        direction: (D,), x with F x = g.
+        new_theta: (D,), the parameters after the step.
+        max_kl: δ > 0, the size of the trust region in nats.
+        conventions: what is meant; what is left open is inferred.
+        distribution: ``"categorical"``, ``"multi_discrete"``, ``"bernoulli"``, ``"gaussian"`` or
+            ``"tanh_gaussian"`` (squashed actions); told by the shapes when None.
+        weights: (N,) ω, non-negative, e.g. γᵗ; scaled to sum to one. Equal when None.
+        seed: of the random directions.
+
+    Returns:
+        A :class:`~npgcheck.Report`; ``report.passed`` and ``print(report)`` say the rest.
+
+    Raises:
+        InvalidArgument: arrays of the wrong shape, or with NaN; says which and what is needed.
+        UsageError: nothing to judge, or a policy that cannot be evaluated.
+    """
+    started = time.perf_counter()
+    given = {
+        "log_prob": log_prob,
+        "gradient": gradient,
+        "fisher_vector_product": fisher_vector_product,
+        "kl": kl,
+        "direction": direction,
+        "new_theta": new_theta,
+    }
+    if all(value is None for value in given.values()):
+        raise UsageError(f"nothing to judge: give at least one of {', '.join(given)}.")
+    if max_kl is not None and not (np.isfinite(max_kl) and max_kl > 0):
+        raise InvalidArgument(f"max_kl must be a positive number of nats, got {max_kl!r}.")
+    stated = conventions.declared() if conventions is not None else {}
+    acted, kind_of_actions = arrays.numbers(actions, "actions")
+    try:
+        read = read_policy(policy, theta, observations, acted, distribution)
+    except RandomPolicy as finding:
+        return refused(str(finding), given, seed, started)
+    check = _Check(read, acted, kind_of_actions, advantages, weights, stated, max_kl, seed)
+    check.ask(given)
+    return summarise(check, given, seed, started)
+
+
+class _Check:
+    """One run: the batch, the directions, and a verdict per quantity that was given."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        actions: Array,
+        kind_of_actions: str,
+        advantages: Any,
+        weights: Any,
+        stated: dict[str, Any],
+        max_kl: float | None,
+        seed: int,
+    ) -> None:
+        self.policy, self.declared, self.max_kl = policy, stated, max_kl
+        law = policy.distribution
+        count = len(actions)
+        worth, _ = arrays.vector(advantages, "advantages", count)
+        differences = Differences(policy.outputs, policy.theta, seed)
+        self.rows = Rows(
+            law,
+            differences.center,
+            law.read_actions(actions),
+            worth,
+            _weights(weights, count),
+            differences,
+            policy.outputs,
+        )
+        unit = unit_roundoff(policy.dtype)
+        if law.name == "tanh_gaussian":
+            unit = max(unit, unit_roundoff(kind_of_actions))
+        self.probes = Probes(self.rows, unit)
+        for index, v in enumerate(random_directions(len(policy.theta), differences.size, seed)):
+            self.probes.add(f"random {index + 1}", self.rounded(v))
+        self.verdicts: list[Verdict] = []
+        self.functions: list[Function] = []
+
+    def rounded(self, vector: Array) -> Array:
+        """A vector as θ's dtype holds it."""
+        return arrays.any_numbers(self.policy.like(vector), "vector")[0]
+
+    def function(self, quantity: str, argument: str, call: Any) -> Function:
+        made = Function(quantity, argument, call, self.policy.like)
+        self.functions.append(made)
+        return made
+
+    def ask(self, given: dict[str, Any]) -> None:
+        """Judges everything that was given, from the policy up to the step."""
+        size = len(self.policy.theta)
+        theta = self.policy.theta
+        gradient = self._gradient(given["gradient"])
+        x = delta = None
+        x_dtype = "float64"
+        if given["direction"] is not None:
+            x, x_dtype = arrays.vector(given["direction"], "direction", size)
+        if given["new_theta"] is not None:
+            after, _ = arrays.vector(given["new_theta"], "new_theta", size)
+            delta = after - theta
+        for name, vector in (("g", gradient), ("x", x), ("Δ", delta)):
+            if vector is not None:
+                self.probes.add(name, self.rounded(vector))
+        if given["log_prob"] is not None:
+            self._guarded("log_prob", lambda: self._log_prob(given["log_prob"]))
+        lower: list[Verdict] = []
+        if gradient is not None:
+            lower.append(self._judge_gradient(gradient))
+        product: Function | None = None
+        if given["fisher_vector_product"] is not None:
+            name = "fisher_vector_product"
+            asked = self.function(name, name, given[name])
+            judged = self._guarded(name, lambda: self._products(asked))
+            if judged is not None:
+                product = asked
+                lower.append(judged)
+        if given["kl"] is not None:
+            self._guarded("kl", lambda: self._kl(given["kl"], delta))
+        judged_x = None
+        if x is not None:
+            judged_x = self._direction(x, x_dtype, gradient, product, lower, delta)
+        if delta is not None:
+            self._step(delta, x, judged_x)
+        for verdict in self.verdicts:
+            declared.hold(verdict, self.declared, self._shows)
+
+    def _shows(self, field: str) -> bool:
+        """Whether the choices of a convention differ on this batch."""
+        if field == "advantage":  # normalising what is normalised changes nothing
+            mean = float(self.rows.weights @ self.rows.advantages)
+            spread = float(self.rows.weights @ (self.rows.advantages - mean) ** 2) ** 0.5
+            return abs(mean) > 1e-9 or abs(spread - 1.0) > 1e-6
+        if field == "step_length":  # a step that backtracking shortened shows no rule
+            step = next((v for v in self.verdicts if v.quantity == "trust_region_step"), None)
+            return step is not None and bool(step.numbers.get("rule"))
+        return True
+
+    def _guarded(self, quantity: str, judge: Callable[[], Verdict]) -> Verdict | None:
+        """A verdict, or the finding that there is no answer."""
+        try:
+            verdict = judge()
+        except Faulty as fault:
+            verdict = Verdict(quantity, status="skip", reason="no answer to judge")
+            verdict.findings = [fault.finding]
+            self.verdicts.append(verdict)
+            return None
+        except Declined as reason:
+            self.verdicts.append(Verdict(quantity, status="skip", reason=str(reason)))
+            return None
+        self.verdicts.append(verdict)
+        return verdict
+
+    def _gradient(self, given: Any) -> Array | None:
+        """The user's gradient (D,), or None with a finding."""
+        if given is None:
+            return None
+        function = self.function("policy_gradient", "gradient", given)
+        shape = self.policy.theta.shape
+        try:
+            if callable(given):
+                return function.vector(self.policy.theta)
+            return function.read(given, shape)
+        except Faulty as fault:
+            verdict = Verdict("policy_gradient", status="skip", reason="no answer to judge")
+            verdict.findings = [fault.finding]
+            self.verdicts.append(verdict)
+        except Declined as reason:
+            self.verdicts.append(Verdict("policy_gradient", status="skip", reason=str(reason)))
+        return None
+
+    def _judge_gradient(self, gradient: Array) -> Verdict:
+        dtype = next(f.dtype for f in self.functions if f.quantity == "policy_gradient")
+        verdict = judge_gradient.judge(self.probes, gradient, dtype, self.declared)
+        self.verdicts.append(verdict)
+        return verdict
+
+    def _log_prob(self, given: Any) -> Verdict:
+        function = self.function("log_prob", "log_prob", given)
+        count = len(self.rows.weights)
+        if callable(given):
+            answer = function.per_row(self.policy.theta, count)
+        else:
+            answer = function.read(given, (count,))
+        return judge_policy.judge_log_prob(self.probes, answer, function.dtype, self.declared)
+
+    def _products(self, function: Function) -> Verdict:
+        answers = judge_fisher.products(function, self.probes)
+        return judge_fisher.judge(function, answers, self.probes, self.declared)
+
+    def _kl(self, call: Any, delta: Array | None) -> Verdict:
+        function = self.function("kl", "kl", call)
+        theta = self.policy.theta
+        fisher = next(iter(variants.fishers(self.rows)))
+        points = {}
+        for index, v in enumerate(self.probes.vectors[:2]):
+            form = self.rows.form(fisher.curvature, v, v, fisher.weights).value
+            for size in DIVERGENCES:
+                if form > 0:
+                    point = self.rounded(theta + np.sqrt(2.0 * size / form) * v)
+                    points[f"θ + random {index + 1}, KL ≈ {size:g}"] = point
+        if delta is not None and np.any(delta):
+            points["new_theta"] = self.rounded(theta + delta)
+        return judge_policy.judge_kl(self.probes, function, points, theta, self.declared)
+
+    def _direction(
+        self,
+        x: Array,
+        dtype: str,
+        gradient: Array | None,
+        product: Function | None,
+        lower: list[Verdict],
+        delta: Array | None,
+    ) -> Verdict:
+        if not np.any(x):
+            verdict = Verdict("natural_gradient", "fail", 1, np.inf, 0.0, reason="it is zero")
+            self.verdicts.append(verdict)
+            return verdict
+        krylov = None
+        unit = max(self.probes.unit, unit_roundoff(dtype))
+        if gradient is not None and product is not None and np.any(gradient):
+            unit = max(unit, unit_roundoff(product.dtype))
+            krylov = Krylov(product.vector, gradient, unit)
+        damping = next(
+            (v.numbers.get("damping", 0.0) for v in lower if v.quantity == "fisher_vector_product"),
+            0.0,
+        )
+        ascends = None
+        step = None
+        if delta is not None:
+            ascends = judge_step.expected_gain(self.probes, delta) > 0
+        if self.max_kl is not None:
+            step = judge_step.full_length(self.probes, x, self.max_kl)
+        solve = judge_direction.Solve(gradient, krylov, damping, tuple(lower), ascends, step)
+
+        def judge() -> Verdict:
+            return judge_direction.judge(self.probes, x, dtype, solve, self.declared)
+
+        return self._guarded("natural_gradient", judge) or self.verdicts[-1]
+
+    def _step(self, delta: Array, x: Array | None, judged: Verdict | None) -> None:
+        damping = judged.numbers.get("damping", 0.0) if judged is not None else 0.0
+        rounding = unit_roundoff(self.policy.dtype) * float(np.linalg.norm(self.policy.theta))
+        taken = judge_step.Taken(delta, rounding, x, damping, self.max_kl, judged)
+        self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
+
+
+def _weights(given: Any, count: int) -> Array:
+    if count == 0:
+        raise InvalidArgument("there are no rows: actions is empty.")
+    if given is None:
+        return np.full(count, 1.0 / count)
+    weights, _ = arrays.vector(given, "weights", count)
+    if weights.min() < 0 or not weights.sum() > 0:
+        raise InvalidArgument(
+            f"weights must be non-negative and not all zero; the smallest is {weights.min()}, "
+            f"their sum {weights.sum()}."
+        )
+    return weights / weights.sum()

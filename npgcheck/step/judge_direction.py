@@ -1,0 +1,250 @@
+"""Does x solve (F + λI) x = g, or is it the k-th iterate of conjugate gradient on that system?
+
+Without the user's product, x is judged through its residual's products with every direction. With
+it, x is also compared number by number with the iterates of the user's own F and g: then what is
+wrong with F or g is explained by them, and the solver is judged by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.report import Diagnosis
+from npgcheck.step import fit, iterates, names, variants
+from npgcheck.step.krylov import Krylov
+from npgcheck.step.probes import Probes, values
+from npgcheck.step.verdict import Verdict
+from npgcheck.tolerance import CONSTANT, unit_roundoff
+
+Array = np.ndarray
+
+
+@dataclass
+class Solve:
+    """What is known of the system that x should solve.
+
+    Attributes:
+        gradient: (D,), the user's, or None.
+        krylov: of the user's product and gradient, or None where one of them was not given.
+        damping: λ that the product carries already.
+        lower: the verdicts on the product and the gradient.
+        ascends: whether the step that was taken goes up, None where it was not given.
+        step_factor: √(2δ / xᵀFx), the factor from the direction to the step, where δ is known.
+    """
+
+    gradient: Array | None
+    krylov: Krylov | None
+    damping: float
+    lower: tuple[Verdict, ...]
+    ascends: bool | None
+    step_factor: float | None = None
+
+
+def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str, Any]) -> Verdict:
+    """The verdict on the direction x (D,)."""
+    verdict = Verdict("natural_gradient", compared=len(probes.vectors))
+    failed = [v for v in solve.lower if v.status == "fail"]
+    _by_residual(probes, x, dtype, solve, declared, verdict)
+    if solve.krylov is None:
+        if verdict.status == "fail" and not verdict.reason:
+            _without_the_system(verdict, x, solve, declared)
+        return verdict
+    if _by_iterates(x, solve, declared, verdict) and verdict.status in ("pass", "deviates"):
+        inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
+        own = {"damping", *(d.choice for d in verdict.diagnoses)}
+        more = [d for d in inherited if d.choice not in own]
+        verdict.explain([*verdict.diagnoses, *more], declared)
+        if failed:
+            verdict.status, verdict.explained_by = "fail", failed[0].quantity
+    return verdict
+
+
+def _by_residual(
+    probes: Probes,
+    x: Array,
+    dtype: str,
+    solve: Solve,
+    declared: dict[str, Any],
+    verdict: Verdict,
+) -> None:
+    """vᵀ(F x + λx − g) = 0 for every direction, with the exact F and g."""
+    fisher = next(iter(variants.fishers(probes.rows)))
+    plain = next(iter(variants.gradients(probes.rows)))
+    sums = probes.forms(fisher.curvature, fisher.weights, x)
+    image = values(sums)
+    slopes = probes.slopes(plain.cotangent, plain.size)
+    right = values(slopes)
+    u = max(probes.unit, unit_roundoff(dtype))
+    norm = float(np.linalg.norm(x))
+    largest = probes.curvature(fisher.curvature, fisher.weights)
+    # x is rounded itself, and F x with it: |vᵀ F δx| ≤ u ‖v‖ ‖F‖ ‖x‖
+    budgets = probes.budgets(sums, 0.0, dtype) + probes.budgets(slopes, 0.0, dtype)
+    budgets += CONSTANT * u * probes.norms() * largest * norm
+    shifted = probes.products(x)
+    along = list(probes.directions).index("x")
+    # Every iterate of conjugate gradient has a residual orthogonal to itself: xᵀ(F + λI)x = gᵀx.
+    implied = (abs(right[along]) - image[along]) / norm**2
+    verdict.numbers = {
+        "damping": 0.0,
+        "implied": implied,
+        "implied_budget": budgets[along] / norm**2,
+        "floor": _floor(budgets, shifted),
+    }
+    verdict.yours, verdict.exact = image, right
+    verdict.where = f"F x beside g, products with {', '.join(probes.directions)}"
+    sign = -1.0 if right[along] < 0 else 1.0
+    y = sign * right
+    _, shift = fit.estimate(y - image, 0.0 * image, budgets, shifted, False)
+    held = [float(declared["damping"])] if declared.get("damping") else []
+    own = [solve.damping] if solve.damping > 0 else []
+    tried = [*held, *own, 0.0, *(n for n in fit.roundest(shift) if n > 0)]
+    fits = [fit.compare(y, image, budgets, 1.0, n, shifted) for n in tried]
+    fitted = next((f for f in fits if f.holds), min(fits, key=lambda f: f.ratio))
+    verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.numbers["sign"] = sign
+    if not fitted.holds:
+        verdict.status = "fail"
+        return
+    number = fitted.shift
+    said = [names.named("gradient-of-the-loss")] if sign < 0 else []
+    said += [names.named("damping", number)] if number else []
+    _conclude(verdict, said, number, solve, declared)
+
+
+def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]) -> None:
+    """What every iterate of conjugate gradient obeys, where its spaces are not known."""
+    implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
+    if solve.gradient is not None and _parallel(x, solve.gradient, verdict):
+        return
+    if verdict.numbers["sign"] < 0 and not _loss(solve) and not solve.ascends:
+        verdict.diagnoses = (names.named("ascent-descent-sign"),)
+        return
+    wanted = declared.get("damping", solve.damping or None)
+    if implied < -budget:
+        verdict.reason = (
+            "xᵀFx exceeds gᵀx, which no iterate of conjugate gradient does, damped or not"
+        )
+    elif wanted is not None and abs(implied - wanted) > budget + 1e-3 * wanted:
+        verdict.reason = (
+            f"xᵀ(F + λI)x = gᵀx needs λ = {implied:.6g}, where λ = {wanted:.6g} is declared or "
+            "in the product"
+        )
+    else:
+        verdict.status = "skip"
+        verdict.reason = (
+            "not the exact solution; whether it is an iterate of conjugate gradient can be told "
+            "where gradient and fisher_vector_product are given"
+        )
+
+
+def _conclude(
+    verdict: Verdict,
+    said: list[Diagnosis],
+    number: float,
+    solve: Solve,
+    declared: dict[str, Any],
+) -> None:
+    """The status of a solve whose λ is known, and whether that λ is the product's."""
+    verdict.numbers["damping"] = number
+    flipped = any(d.choice == "gradient-of-the-loss" for d in said)
+    if flipped and not _loss(solve) and not solve.ascends:
+        said = [d for d in said if d.choice != "gradient-of-the-loss"]
+        said.insert(0, names.named("ascent-descent-sign"))
+    verdict.explain(said, declared)
+    wanted = declared.get("damping")
+    if wanted is not None and not _same(number, wanted):
+        verdict.status = "fail"
+        verdict.reason = f"damping λ = {wanted:g} is declared, the solve shows λ = {number:.6g}"
+    elif solve.damping and not _same(number, solve.damping):
+        verdict.status = "fail"
+        verdict.reason = (
+            f"the product is damped by λ = {solve.damping:.6g}, the solve by λ = {number:.6g}"
+        )
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-3 * max(abs(a), abs(b))
+
+
+def _loss(solve: Solve) -> bool:
+    return any(d.choice == "gradient-of-the-loss" for v in solve.lower for d in v.diagnoses)
+
+
+def _floor(budgets: Array, shifted: Array) -> float:
+    with np.errstate(divide="ignore"):
+        return float(np.min(budgets / np.abs(shifted)))
+
+
+def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict) -> bool:
+    """Whether x is an iterate of conjugate gradient on the user's own product and gradient."""
+    krylov = solve.krylov
+    assert krylov is not None
+    wanted = declared.get("cg_iterations")
+    extras = [0.0]
+    if declared.get("damping", 0.0) > solve.damping:
+        extras.insert(0, float(declared["damping"]) - solve.damping)
+    match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
+    if match is None:
+        if verdict.status == "fail" and not verdict.reason:
+            apart = iterates.undetermined(x, krylov)
+            if apart is None:
+                _facts(x, solve, verdict)
+            else:
+                verdict.numbers["damping"] = solve.damping
+                verdict.status = "skip"
+                verdict.reason = (
+                    f"in single precision right runs of conjugate gradient differ here by "
+                    f"{100 * apart:.0f} %; judge it in float64"
+                )
+        return False
+    total = solve.damping + match.extra
+    said = [names.named("gradient-of-the-loss")] if match.sign < 0 else []
+    said += [names.named("damping", total)] if total else []
+    if not match.solved:
+        said.append(names.named("truncated-cg", float(match.k)))
+    verdict.ratio, verdict.reason, verdict.diagnoses = match.error / match.allowed, "", ()
+    verdict.digits = 17.0 if match.error == 0 else float(min(17.0, -np.log10(match.error)))
+    verdict.numbers["iterations"] = match.k
+    _conclude(verdict, said, total, solve, declared)
+    if wanted and not match.solved and int(wanted) != match.k:
+        verdict.status = "fail"
+        verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {match.k}"
+    return True
+
+
+def _parallel(x: Array, g: Array, verdict: Verdict) -> bool:
+    """Whether x is a multiple of g: no system was solved."""
+    norm = float(np.linalg.norm(g))
+    cosine = float(x @ g) / (float(np.linalg.norm(x)) * norm)
+    if not norm or abs(abs(cosine) - 1.0) > 1e-9:
+        return False
+    factor = float(x @ g) / norm**2
+    note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
+    verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
+    return True
+
+
+def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
+    """What is true of a direction that solves nothing."""
+    krylov = solve.krylov
+    assert krylov is not None
+    if _parallel(x, krylov.right, verdict):
+        return
+    verdict.reason = "it solves no system with the product and the gradient that were given"
+    first = iterates.holding(x, krylov)
+    if first is None:
+        return
+    if (run := iterates.biased(x, krylov, first)) is not None:
+        k, epsilon = run
+        said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
+        verdict.explain(said, {})
+        verdict.reason = ""
+    elif (factor := iterates.multiple(x, krylov, first)) is not None:
+        what = fit.as_people_write(factor)
+        step = solve.step_factor
+        if step is not None and abs(step - 1.0) < 1e-3:
+            what += ", and as long as max_kl allows: this is the step, not its direction"
+        verdict.reason = f"it is the solution times {what}"

@@ -1,0 +1,223 @@
+"""Is F v the product with the Fisher matrix of these rows?
+
+wᵀ(F v) is compared with Σ ω_i (J w)_iᵀ W_i (J v)_i for every pair of directions, under each way
+of making W; a factor c and a damping λ are estimated: F v = c (F v) + λ v. Symmetry, linearity and
+vᵀFv ≥ 0 are looked at first, because a product without them is no matrix.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from npgcheck.conformance.report import CheckResult
+from npgcheck.step import fit, names, variants
+from npgcheck.step.calls import Function
+from npgcheck.step.probes import Probes, values
+from npgcheck.step.verdict import Verdict, property_result
+from npgcheck.tolerance import unit_roundoff
+
+Array = np.ndarray
+
+
+def products(function: Function, probes: Probes) -> dict[str, Array]:
+    """F v for every direction (the user's)."""
+    return {name: function.vector(v) for name, v in probes.directions.items()}
+
+
+def judge(
+    function: Function, answers: dict[str, Array], probes: Probes, declared: dict[str, Any]
+) -> Verdict:
+    """The verdict on the products, and on their properties."""
+    verdict = Verdict("fisher_vector_product")
+    directions = list(probes.directions.values())
+    table = np.array([[w @ answers[name] for w in directions] for name in answers])
+    u = max(probes.unit, unit_roundoff(function.dtype))
+    verdict.findings = _properties(function, answers, probes, table, u)
+    asked = list(answers)
+    verdict.compared = table.size
+    shifted = np.concatenate([probes.products(probes.directions[name]) for name in asked])
+    y = table.ravel()
+    best: tuple[tuple[int, float], list, fit.Fitted] | None = None
+    plain: tuple[fit.Fitted, Array, Array] | None = None
+    for variant in variants.fishers(probes.rows):
+        exact, budgets = _predicted(probes, variant, answers, function.dtype)
+        if plain is None:
+            plain = (fit.compare(y, exact, budgets), exact, budgets)
+        for factor, shift, more in _tried(probes, y, exact, budgets, shifted, declared):
+            fitted = fit.compare(y, exact, budgets, factor, shift, shifted)
+            if not fitted.holds:
+                continue
+            said = [names.named(n, note=variant.note if i == 0 else "")
+                    for i, n in enumerate(variant.choices)] + more  # fmt: skip
+            price = names.cost(d.choice for d in said)
+            if best is None or price < best[0]:
+                best = (price, said, fitted)
+        if best is not None and best[0][0] == 0:
+            break
+    assert plain is not None
+    fitted, exact, budgets = plain
+    verdict.numbers = {"damping": 0.0, "factor": 1.0, "floor": _floor(budgets, shifted)}
+    verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    first = len(directions) * asked.index(asked[-1]) if asked else 0
+    part = slice(first, first + len(directions))
+    verdict.yours, verdict.exact = y[part], exact[part]
+    verdict.where = f"F · {asked[-1]}, its products with {', '.join(probes.directions)}"
+    if best is None:
+        verdict.status = "fail"
+        verdict.reason = "no known choice explains it" + _facts(
+            function, probes, y, exact, budgets, shifted
+        )
+        return verdict
+    _, said, fitted = best
+    verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.numbers.update(damping=fitted.shift, factor=fitted.factor)
+    verdict.explain(said, declared)
+    if "damping" in declared and fitted.shift not in (0.0, declared["damping"]):
+        verdict.status = "fail"
+        verdict.reason = (
+            f"damping λ = {declared['damping']:g} is declared, the product shows "
+            f"λ = {fitted.shift:.6g}"
+        )
+    return verdict
+
+
+def _predicted(
+    probes: Probes, variant: variants.Fisher, answers: dict[str, Array], dtype: str
+) -> tuple[Array, Array]:
+    """wᵀFv and its budget for every product and direction, in one row."""
+    exact, budgets = [], []
+    for name, answer in answers.items():
+        sums = probes.forms(variant.curvature, variant.weights, probes.directions[name])
+        exact.append(values(sums))
+        budgets.append(probes.budgets(sums, float(np.linalg.norm(answer)), dtype))
+    return np.concatenate(exact), np.concatenate(budgets)
+
+
+def _tried(
+    probes: Probes, y: Array, exact: Array, budgets: Array, shifted: Array, declared: dict[str, Any]
+) -> list[tuple[float, float, list]]:
+    """(factor, λ, their diagnoses), simplest first."""
+    found: list[tuple[float, float, list]] = [(1.0, 0.0, [])]
+    law, count = probes.rows.law, float(len(probes.rows.weights))
+    factors: list[tuple[float, list]] = [(1.0, [])]
+    free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
+    known: list[tuple[float, list]] = [
+        (
+            count,
+            [names.named("batch-size-scale", note="a sum over the rows in place of their mean")],
+        ),
+        (4.0, [names.named("metric-constant")]),
+        (2.0, [names.named("fisher-factor-two", note="2 F in place of F")]),
+        (0.5, [names.named("fisher-factor-two", note="F/2 in place of F")]),
+    ]
+    if law.dimensions > 1:
+        known.append((1.0 / law.dimensions, [names.named("kl-mean-over-action-dimensions")]))
+        known.append(
+            (count / law.dimensions,
+             [names.named("kl-mean-over-action-dimensions"), names.named("batch-size-scale")])
+        )  # fmt: skip
+        known.append(
+            (1.0 / law.dimensions**2,
+             [names.named("logprob-not-summed-over-dims", note="log π averaged over dimensions")])
+        )  # fmt: skip
+    factors += [(c, said) for c, said in known if abs(free - c) <= 1e-3 * c]
+    for factor, said in factors:
+        found.append((factor, 0.0, said))
+        _, shift = fit.estimate(y - factor * exact, 0.0 * exact, budgets, shifted, False)
+        numbers = [declared["damping"]] if declared.get("damping") else []
+        for number in [*numbers, *fit.roundest(shift)]:
+            if number > 0:
+                found.append((factor, number, [*said, names.named("damping", number)]))
+    _, shift = fit.estimate(y, 0.0 * exact, budgets, shifted, False)
+    for number in [0.0, *fit.roundest(shift)]:
+        more = [names.named("damping", number)] if number > 0 else []
+        found.append((0.0, max(number, 0.0), [names.named("both-sides-live", note="F = 0"), *more]))
+    return found
+
+
+def _properties(
+    function: Function, answers: dict[str, Array], probes: Probes, table: Array, u: float
+) -> list[CheckResult]:
+    """Symmetry, positivity and linearity of the user's own product."""
+    order = [list(probes.directions).index(name) for name in answers]
+    square = table[:, order]
+    lengths = np.array([np.linalg.norm(a) for a in answers.values()])
+    norms = probes.norms()[order]
+    sizes = np.outer(lengths, norms)
+    # both sides carry the rounding of D products, and the product's own
+    budget = u * probes.growth * (sizes + sizes.T)
+    gap = np.abs(square - square.T) / budget
+    ratio = float(gap.max())
+    said = ""
+    if ratio > 1.0:
+        i, j = np.unravel_index(int(np.argmax(gap)), gap.shape)
+        said = (
+            f"uᵀFv = {square[i, j]:.6g}, vᵀFu = {square[j, i]:.6g} for u = {list(answers)[j]}, "
+            f"v = {list(answers)[i]}"
+        )
+    results = [property_result("NPG-FV-002", said, square.size, ratio)]
+    negative = np.diag(square) < -np.diag(budget)
+    said = ""
+    if negative.any():
+        first = int(np.argmax(negative))
+        said = f"vᵀFv = {square[first, first]:.4g} for v = {list(answers)[first]}"
+    results.append(property_result("NPG-FV-003", said, len(square), 0.0))
+    results.append(_linear(function, answers, probes, u))
+    return results
+
+
+def _linear(function: Function, answers: dict[str, Array], probes: Probes, u: float) -> CheckResult:
+    """F(v/4 + w) = F v/4 + F w, for the first two directions."""
+    first, second = list(answers)[:2]
+    v, w = probes.directions[first], probes.directions[second]
+    together = function.like(0.25 * v + w)
+    whole = function.read(function.call(together), (len(v),))
+    parts = 0.25 * answers[first] + answers[second]
+    # v/4 + w is rounded before it is multiplied, which ‖F‖ magnifies
+    largest = max(
+        float(np.linalg.norm(answers[name])) / float(np.linalg.norm(probes.directions[name]))
+        for name in answers
+    )
+    size = largest * float(np.linalg.norm(0.25 * np.abs(v) + np.abs(w)))
+    error = float(np.linalg.norm(whole - parts))
+    ratio = error / (u * probes.growth * size) if size else 0.0
+    said = f"F(v/4 + w) − F v/4 − F w has length {error:.2g}" if ratio > 1.0 else ""
+    return property_result("NPG-FV-005", said, 1, ratio)
+
+
+def _floor(budgets: Array, shifted: Array) -> float:
+    """The smallest λ that would have shown."""
+    with np.errstate(divide="ignore"):
+        return float(np.min(budgets / np.abs(shifted)))
+
+
+def _facts(
+    function: Function, probes: Probes, y: Array, exact: Array, budgets: Array, shifted: Array
+) -> str:
+    """What is true of a product that no choice explains."""
+    factor, shift = fit.estimate(y, exact, budgets, shifted, free_factor=True)
+    loose = budgets + 1e-6 * (abs(factor) * np.abs(exact) + abs(shift * shifted))
+    if fit.compare(y, exact, loose, factor, 0.0).holds:
+        return f"; it is the exact product times {fit.as_people_write(factor)}"
+    if fit.compare(y, exact, loose, factor, shift, shifted).holds:
+        text = f"; it is {fit.as_people_write(factor)} · F v + {shift:.6g} · v"
+        return text + (" (a negative damping)" if shift < 0 else "")
+    if _is_diagonal(function, probes):
+        return "; it acts on every coordinate by itself: the diagonal of a matrix"
+    return ""
+
+
+def _is_diagonal(function: Function, probes: Probes) -> bool:
+    """Whether F e_j has its j-th entry alone, for a few j."""
+    size = len(probes.vectors[0])
+    if size < 2:
+        return False
+    for j in np.linspace(0, size - 1, 3).astype(int):
+        unit = np.zeros(size)
+        unit[j] = 1.0
+        column = function.vector(unit)
+        if np.count_nonzero(np.abs(column) > 1e-12 * abs(column[j])) > 1:
+            return False
+    return True

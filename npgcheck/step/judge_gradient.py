@@ -1,0 +1,164 @@
+"""Is g the gradient of the surrogate, Σ ω_i A_i ∇log π(a_i|s_i)?
+
+vⱼᵀg is compared with Σ ω_i A_i ∇_z log π(a_i)ᵀ (J vⱼ)_i for every direction, under each way of
+making a score and an advantage; a factor and an entropy bonus are estimated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npgcheck.step import fit, locate, names, variants
+from npgcheck.step.probes import Probes, values
+from npgcheck.step.rows import Sum
+from npgcheck.step.verdict import Verdict
+
+Array = np.ndarray
+
+#: A small ε beside a standard deviation scales advantages by less than this, relative to 1.
+LARGEST_EPSILON = 1e-4
+#: What a fitted coefficient of many digits costs, in choices.
+UNWRITTEN = 1
+#: Estimated factors are recognised this closely, or as closely as the budgets allow.
+RECOGNISED = 1e-6
+
+
+@dataclass(frozen=True)
+class _Found:
+    cost: tuple[int, float]
+    diagnoses: list
+    fitted: fit.Fitted
+    exact: Array
+
+
+def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any]) -> Verdict:
+    """The verdict on the gradient (D,)."""
+    verdict = Verdict("policy_gradient", compared=len(probes.vectors))
+    y = probes.products(gradient)
+    norm = float(np.linalg.norm(gradient))
+    plain: tuple[fit.Fitted, Array, Array] | None = None
+    best: _Found | None = None
+    bonus = _entropy(probes, declared)
+    for variant in variants.gradients(probes.rows):
+        sums = probes.slopes(variant.cotangent, variant.size)
+        exact = values(sums)
+        budgets = probes.budgets(sums, norm, dtype)
+        if plain is None:
+            plain = (fit.compare(y, exact, budgets), exact, budgets)
+        found = _fit(probes, variant, y, exact, budgets, bonus, norm, dtype)
+        if found is not None and (best is None or found.cost < best.cost):
+            best = found
+        if best is not None and best.cost[0] == 0:
+            break
+    assert plain is not None
+    fitted, exact, budgets = plain
+    verdict.numbers = {"factor": 1.0, "sign": 1.0, "entropy": 0.0}
+    verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    verdict.yours, verdict.exact = y, exact
+    verdict.where = f"products with {', '.join(probes.directions)}"
+    if best is None:
+        verdict.status = "fail"
+        verdict.reason = "no known choice explains it" + _facts(probes, gradient, y, exact, budgets)
+        return verdict
+    verdict.ratio, verdict.digits = best.fitted.ratio, best.fitted.digits
+    verdict.numbers["sign"] = -1.0 if best.fitted.factor < 0 else 1.0
+    verdict.numbers["factor"] = best.fitted.factor
+    verdict.numbers["entropy"] = best.fitted.shift
+    verdict.explain(best.diagnoses, declared)
+    if verdict.status == "fail" and not best.diagnoses:
+        verdict.status = "pass"
+    return verdict
+
+
+def _entropy(probes: Probes, declared: dict[str, Any]) -> list[Sum] | None:
+    made = variants.entropy(probes.rows)
+    return probes.slopes(*made) if made is not None else None
+
+
+def _fit(
+    probes: Probes,
+    variant: variants.Gradient,
+    y: Array,
+    exact: Array,
+    budgets: Array,
+    bonus: list[Sum] | None,
+    norm: float,
+    dtype: str,
+) -> _Found | None:
+    """The cheapest factor and entropy bonus under which this variant fits, if any."""
+    diagnoses = [names.named(name, note=variant.note if i == 0 else "")
+                 for i, name in enumerate(variant.choices)]  # fmt: skip
+    tried: list[tuple[float, float, list]] = [(1.0, 0.0, [])]
+    factor, _ = fit.estimate(y, exact, budgets, None, free_factor=True)
+    tried += _factors(probes, variant, factor, budgets, exact)
+    added = None
+    if bonus is not None and np.any(values(bonus)):
+        added = values(bonus)
+        budgets = budgets + probes.budgets(bonus, 0.0, dtype) * min(1.0, norm)
+        for sign in (1.0, -1.0):
+            _, shift = fit.estimate(sign * y, exact, budgets, added, free_factor=False)
+            more = [names.named("gradient-of-the-loss")] if sign < 0 else []
+            for number in fit.roundest(shift):
+                if number:
+                    said = [*more, names.named("entropy-bonus", number)]
+                    tried.append((sign, sign * number, said))
+    found: _Found | None = None
+    for c, shift, more in tried:
+        fitted = fit.compare(y, exact, budgets, c, shift, added)
+        if not fitted.holds:
+            continue
+        said = [*diagnoses, *more]
+        price = names.cost(d.choice for d in said)
+        if shift and not fit.is_round(shift):
+            # a coefficient that nobody writes is no explanation where another needs none
+            price = (price[0] + UNWRITTEN, price[1])
+        if found is None or price < found.cost:
+            found = _Found(price, said, fitted, exact)
+    return found
+
+
+def _factors(
+    probes: Probes, variant: variants.Gradient, factor: float, budgets: Array, exact: Array
+) -> list[tuple[float, float, list]]:
+    """Factors with a name that are as close to the estimate as it is known."""
+    size = float(np.max(np.abs(exact), initial=0.0))
+    known = RECOGNISED
+    if size:
+        known = max(1e-12, float(np.min(budgets[np.abs(exact) > 0.1 * size])) / size)
+    rows, law = probes.rows, probes.rows.law
+    count = float(len(rows.weights))
+    candidates: list[tuple[float, list]] = [(-1.0, [names.named("gradient-of-the-loss")])]
+    for sign in (1.0, -1.0):
+        loss = [names.named("gradient-of-the-loss")] if sign < 0 else []
+        candidates.append((sign * count, [*loss, names.named("sum-in-g-mean-in-F")]))
+        if law.dimensions > 1:
+            candidates.append(
+                (sign / law.dimensions, [*loss, names.named("logprob-not-summed-over-dims")])
+            )
+        if variant.divided:
+            epsilon = variant.divided * (1.0 / abs(factor) - 1.0) if factor else 0.0
+            if 0 < epsilon <= LARGEST_EPSILON * variant.divided and factor * sign > 0:
+                candidates.append((factor, loss))
+    return [
+        (c if abs(c) != abs(factor) else factor, 0.0, said)
+        for c, said in candidates
+        if abs(factor - c) <= 4.0 * known * abs(c)
+    ]
+
+
+def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Array) -> str:
+    """What is true of a gradient that no choice explains."""
+    factor, _ = fit.estimate(y, exact, budgets, None, free_factor=True)
+    if fit.compare(y, exact, budgets + 1e-6 * abs(factor) * np.abs(exact), factor).holds:
+        if abs(factor) < 1e-9:
+            return "; it is zero"
+        return f"; it is the exact gradient times {fit.as_people_write(factor)}"
+    plain = next(iter(variants.gradients(probes.rows)))
+    for c in (1.0, -1.0):
+        said = locate.describe(probes, gradient, plain.cotangent, plain.size, c)
+        if said:
+            return f"; {said}" + (" (as the gradient of the loss)" if c < 0 else "")
+    return ""

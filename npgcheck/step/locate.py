@@ -1,0 +1,87 @@
+"""Where in a gradient a mistake sits: which coordinates are wrong, or in another order.
+
+Asked only once something is refuted: it costs a few evaluations of the policy per coordinate, or
+per block of coordinates where there are many.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from npgcheck.step.probes import TRUST, Probes
+
+Array = np.ndarray
+
+#: Up to this many coordinates are looked at one by one, more in this many blocks.
+SINGLY, BLOCKS = 400, 24
+#: A coordinate counts as right within this of the largest, far above rounding and far below any
+#: mistake.
+CLOSE = 1e-5
+
+
+def describe(probes: Probes, answer: Array, cotangent: Array, size: Array, factor: float) -> str:
+    """What is true of the coordinates of a gradient that is wrong, or "".
+
+    Args:
+        probes: the batch.
+        answer: (D,), the user's gradient.
+        cotangent, size: (N, K), of the exact gradient; see ``Rows.slope``.
+        factor: what the user's is a multiple of, otherwise.
+    """
+    count = len(answer)
+    if count <= SINGLY:
+        exact = np.array([_slope(probes, e, cotangent, size)[0] for e in np.eye(count)])
+        return _coordinates(answer, factor * exact)
+    return _blocks(probes, answer, cotangent, size, factor)
+
+
+def _slope(probes: Probes, v: Array, cotangent: Array, size: Array) -> tuple[float, float]:
+    found = probes.rows.slope(cotangent, size, v)
+    return found.value, TRUST * found.error
+
+
+def _coordinates(answer: Array, exact: Array) -> str:
+    largest = float(np.abs(exact).max())
+    if not largest:
+        return ""
+    wrong = np.abs(answer - exact) > CLOSE * largest
+    if not wrong.any():
+        return ""
+    if np.abs(np.sort(answer) - np.sort(exact)).max() <= CLOSE * largest:
+        return "its numbers are right but in another order"
+    if wrong.sum() > len(exact) / 2:
+        return ""
+    missing = wrong & (np.abs(answer) <= CLOSE * largest)
+    what = "zero" if (missing == wrong).all() else "wrong"
+    where = _ranges(np.flatnonzero(wrong))
+    return f"it is {what} only at {where}, counting its {len(exact)} coordinates from 0"
+
+
+def _blocks(probes: Probes, answer: Array, cotangent: Array, size: Array, factor: float) -> str:
+    rng = np.random.default_rng(0)
+    ends = np.linspace(0, len(answer), BLOCKS + 1).astype(int)
+    wrong = []
+    for start, end in itertools.pairwise(ends):
+        v = np.zeros(len(answer))
+        v[start:end] = rng.standard_normal(end - start)
+        exact, error = _slope(probes, v, cotangent, size)
+        scale = float(np.linalg.norm(answer[start:end])) + abs(exact)
+        wrong.append(abs(float(v @ answer) - factor * exact) > error + CLOSE * scale)
+    if not any(wrong) or sum(wrong) > BLOCKS / 2:
+        return ""
+    parts = [f"{ends[i]}–{ends[i + 1] - 1}" for i in np.flatnonzero(wrong)]
+    return f"it is wrong only within {', '.join(parts)}, counting its coordinates from 0"
+
+
+def _ranges(indices: Array) -> str:
+    """``3, 7–9``: runs of consecutive numbers."""
+    runs: list[list[int]] = []
+    for i in map(int, indices):
+        if runs and i == runs[-1][1] + 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    shown = [f"{a}" if a == b else f"{a}–{b}" for a, b in runs[:6]]
+    return ", ".join(shown) + (" …" if len(runs) > 6 else "")

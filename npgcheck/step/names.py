@@ -1,0 +1,79 @@
+"""From the names of choices to the diagnoses and the status of a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from npgcheck.conformance.choices import BY_NAME, Choice
+from npgcheck.conformance.naming import KEYWORD, note_of
+from npgcheck.conformance.report import Diagnosis, Status
+
+#: Name → the value of the field of Conventions that declares it, where that is not the number.
+_VALUES = {
+    "empirical-fisher": "empirical",
+    "normalised-advantages": "normalised",
+    "normalised-advantages-sample-std": "normalised_sample",
+    "damped-length": "damped",
+    "reverse-kl": "reverse",
+    "gradient-of-the-loss": "loss",
+}
+#: Name → the field that declares it, where it is not that of its stage.
+_FIELDS = {
+    "entropy-bonus": "entropy",
+    "gradient-of-the-loss": "gradient_of",
+    "empirical-fisher": "fisher",
+    "reverse-kl": "kl_direction",
+}
+
+
+@cache
+def entry(name: str) -> Choice:
+    """The registered choice of this name."""
+    return BY_NAME[name]
+
+
+def named(name: str, value: float | None = None, note: str = "") -> Diagnosis:
+    """The diagnosis of one choice.
+
+    Args:
+        name: of a registered choice.
+        value: its estimated number, if it has one.
+        note: what it does in words; the registry's own when "".
+    """
+    choice = entry(name)
+    said = note or note_of(name, value)
+    return Diagnosis(choice.stage, name, choice.kind, value, said)  # type: ignore[arg-type]
+
+
+def cost(names: Iterable[str]) -> tuple[int, float]:
+    """What an explanation costs: bugs before all, then how many choices, then their kinds."""
+    kinds = [entry(name).kind for name in names]
+    rank = {"free": 0.1, "convention": 1.0, "approximation": 2.0, "bug": 10.0}
+    return len([k for k in kinds if k != "free"]), sum(rank[k] for k in kinds)
+
+
+def keyword(diagnosis: Diagnosis) -> str:
+    """The field of Conventions that declares this choice, or ""."""
+    if diagnosis.choice in _FIELDS:
+        return _FIELDS[diagnosis.choice]
+    if diagnosis.choice in _VALUES or diagnosis.value is not None:
+        return KEYWORD.get(diagnosis.stage, "kl_direction" if "kl" in diagnosis.stage else "")
+    return ""
+
+
+def declaration(diagnosis: Diagnosis) -> Any:
+    """The value that declares it."""
+    if diagnosis.choice in _VALUES:
+        return _VALUES[diagnosis.choice]
+    value = diagnosis.value
+    return int(value) if diagnosis.choice == "truncated-cg" and value is not None else value
+
+
+def status(diagnoses: Iterable[Diagnosis], declared: dict[str, Any]) -> Status:
+    """Pass when all is asked for, free or declared; deviates for the rest, but bugs fail."""
+    kinds = {d.kind for d in diagnoses if not (keyword(d) and keyword(d) in declared)}
+    if "bug" in kinds:
+        return "fail"
+    return "deviates" if kinds & {"convention", "approximation"} else "pass"

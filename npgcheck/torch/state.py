@@ -1,0 +1,133 @@
+"""Leaving no trace: what a check may disturb is noted before and put back after."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def preserved(module: torch.nn.Module) -> Iterator[None]:
+    """Puts the module and the random generators back to what they were on entry.
+
+    Parameters (values, ``requires_grad``, ``.grad``), buffers, training flags and other plain
+    attributes of every submodule, the generators of torch, numpy and Python, and the grad mode.
+    """
+    submodules = list(module.modules())
+    parameters = [(p, p.detach().clone(), p.requires_grad) for p in module.parameters()]
+    gradients = [
+        (p, p.grad, None if p.grad is None else p.grad.detach().clone()) for p, *_ in parameters
+    ]
+    buffers = [(b, b.detach().clone()) for b in module.buffers()]
+    plain = [_plain_attributes(m) for m in submodules]
+    tables = [(dict(m._parameters), dict(m._buffers)) for m in submodules]
+    generators = _generators()
+    grad_mode = torch.is_grad_enabled()
+    try:
+        # A trainer may call from within no_grad; its own functions expect to differentiate.
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_grad_enabled(grad_mode)
+        _restore_generators(generators)
+        for submodule, attributes, (own_parameters, own_buffers) in zip(
+            submodules, plain, tables, strict=True
+        ):
+            submodule._parameters.update(own_parameters)
+            submodule._buffers.update(own_buffers)
+            _restore_attributes(submodule, attributes)
+        for parameter, value, requires_grad in parameters:
+            parameter.requires_grad_(requires_grad)
+            write(parameter, value)
+        for buffer, value in buffers:
+            write(buffer, value)
+        for parameter, gradient, copy in gradients:
+            parameter.grad = gradient
+            if gradient is not None and copy is not None:
+                write(gradient, copy)
+
+
+def write(target: Tensor, value: Tensor) -> None:
+    """Sets the numbers of a tensor without a trace for autograd; nothing where they are equal.
+
+    Through ``.data``, so that graphs which saved the tensor stay usable.
+    """
+    if not _same(target.data, value):
+        target.data.copy_(value)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(torch.equal(a, b))
+
+
+@contextmanager
+def parameters_at(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """The parameters have these values inside, and their own again afterwards."""
+    own = [p.detach().clone() for p in parameters]
+    try:
+        for parameter, value in zip(parameters, values, strict=True):
+            write(parameter, value)
+        yield
+    finally:
+        for parameter, value in zip(parameters, own, strict=True):
+            write(parameter, value)
+
+
+_REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
+
+
+def _plain_attributes(module: torch.nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Everything else that stands on a module: the object, and a copy if it can change in place."""
+    return {
+        name: (value, _copy(value))
+        for name, value in vars(module).items()
+        if name not in _REGISTRIES
+    }
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return None
+
+
+def _restore_attributes(module: torch.nn.Module, attributes: Mapping[str, tuple[Any, Any]]) -> None:
+    present = vars(module)
+    for name in [n for n in present if n not in attributes and n not in _REGISTRIES]:
+        del present[name]
+    for name, (value, copy) in attributes.items():
+        present[name] = value
+        if isinstance(value, Tensor):
+            write(value, copy)
+        elif isinstance(value, np.ndarray):
+            value[...] = copy
+
+
+def _generators() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()
+
+
+def _restore_generators(states: tuple[Any, ...]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1] is not None:
+        torch.cuda.set_rng_state_all(states[1])
+    np.random.set_state(states[2])
+    random.setstate(states[3])
+
+
+@contextmanager
+def forked(seed: int) -> Iterator[None]:
+    """torch's generators start from a seed inside; outside they go on as if nothing happened."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

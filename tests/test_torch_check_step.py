@@ -1,0 +1,396 @@
+"""npgcheck.torch.check_step: every kind of policy, right and wrong; what it finds in a module."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the torch extra")
+import torch
+from torch import distributions as td
+from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch_cases import POLICIES, Case, Discrete, Gaussian, case, mlp
+
+import npgcheck
+import npgcheck.torch
+
+pytestmark = pytest.mark.torch
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["f64", "f32"])
+
+
+def forward(module, observations):
+    return module(observations)
+
+
+def check(c: Case, *, distribution=forward, module=None, **answers):
+    return npgcheck.torch.check_step(
+        module or c.module, distribution, c.observations, c.actions, c.advantages, **answers
+    )
+
+
+def statuses(report):
+    return {q.quantity: q.status for q in report.quantities if q.status != "not_covered"}
+
+
+def finding(report, number):
+    return next((r for r in report.results if r.id == number), None)
+
+
+# -- every kind of policy -----------------------------------------------------------------------
+
+
+@DTYPES
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_right_step_of_every_policy_passes(name, dtype):
+    c = case(name, dtype)
+    meant = npgcheck.Conventions(damping=0.1, cg_iterations=10, step_length="damped")
+    report = check(c, **c.answers(), conventions=meant)
+    assert set(statuses(report).values()) == {"pass"}, str(report)
+    assert len(statuses(report)) == 6
+    assert POLICIES[name][1].replace("_", " ") in report.target
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_products_of_the_package_are_right_too(name):
+    """Written after the papers with torch's own KL: a second route to what the core computes."""
+    c = case(name)
+    policy = npgcheck.torch.Policy(c.module, forward)
+    rows = c.observations, c.actions
+    report = check(
+        c,
+        gradient=npgcheck.torch.policy_gradient(policy, *rows, c.advantages),
+        fisher_vector_product=lambda v: npgcheck.torch.fisher_vector_product(policy, rows[0], v),
+        log_prob=npgcheck.torch.log_probs(policy, *rows),
+        kl=lambda theta: npgcheck.torch.mean_kl(policy, rows[0], theta),
+    )
+    assert set(statuses(report).values()) == {"pass"}, str(report)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize(
+    ("quantity", "change"),
+    [
+        ("log_prob", lambda c, a: {"log_prob": a["log_prob"] + 1e-3}),
+        ("policy_gradient", lambda c, a: {"gradient": a["gradient"] * 1.01}),
+        (
+            "fisher_vector_product",
+            lambda c, a: {"fisher_vector_product": lambda v: c.product(v**3)},
+        ),
+        ("kl", lambda c, a: {"kl": lambda: a["kl"]() ** 2}),
+        ("natural_gradient", lambda c, a: {"direction": a["direction"].flip(0)}),
+        ("trust_region_step", lambda c, a: {"new_theta": a["new_theta"] + a["direction"]}),
+    ],
+)
+def test_a_wrong_answer_of_every_policy_is_refuted(name, quantity, change):
+    c = case(name)
+    answers = c.answers()
+    report = check(c, **{**answers, **change(c, answers)})
+    assert not report.passed
+    assert statuses(report)[quantity] == "fail"
+
+
+# -- how answers may come -----------------------------------------------------------------------
+
+
+def test_lists_of_tensors_functions_of_theta_and_functions_of_nothing():
+    c = case()
+    base = c.answers()
+    gradients = torch.autograd.grad((c.log_prob() * c.advantages).mean(), c.parameters)
+    policy = npgcheck.torch.Policy(c.module, forward)
+    old = c.snapshot()
+
+    def kl(theta):
+        return td.kl_divergence(old, policy.distribution(theta, c.observations)).mean()
+
+    for answers in (
+        {"gradient": gradients, "direction": policy.split(base["direction"])},
+        {"gradient": c.gradient, "log_prob": c.log_prob},
+        {"gradient": lambda theta: list(gradients), "log_prob": lambda theta: c.log_prob()},
+        {"gradient": base["gradient"].numpy(), "log_prob": base["log_prob"].tolist()},
+        {
+            "kl": lambda theta: td.kl_divergence(
+                old, policy.distribution(theta, c.observations)
+            ).mean()
+        },
+        {"fisher_vector_product": lambda v: list(policy.split(c.product(v)))},
+    ):
+        report = check(c, **answers)
+        assert "fail" not in statuses(report).values(), str(report)
+
+
+def test_a_module_that_has_made_its_step():
+    c = case()
+    answers = c.answers()
+    start = parameters_to_vector(c.parameters).detach().clone()
+    state = copy.deepcopy(c.module.state_dict())
+    vector_to_parameters(answers.pop("new_theta"), c.parameters)
+    # Recorded before the step; the product is called with the module put back.
+    answers["gradient"] = c.gradient
+    for before in (start, state, start.numpy()):
+        report = check(c, before=before, **answers)
+        assert "fail" not in statuses(report).values(), str(report)
+        assert "trust_region_step" in statuses(report)
+    assert not torch.equal(parameters_to_vector(c.parameters), start)
+    with pytest.raises(npgcheck.InvalidArgument, match="before lacks"):
+        check(c, before={"net.0.weight": state["net.0.weight"]}, **answers)
+
+
+def test_the_order_of_the_vector_is_the_users():
+    c = case()
+    names = [name for name, _ in c.module.named_parameters()][::-1]
+    policy = npgcheck.torch.Policy(c.module, forward, parameters=names)
+    chosen = [dict(c.module.named_parameters())[n] for n in names]
+    slopes = torch.autograd.grad((c.log_prob() * c.advantages).mean(), chosen)
+    flat = parameters_to_vector(slopes)
+    assert check(c, gradient=flat, parameters=names).passed
+    assert check(c, gradient=flat, parameters=chosen).passed
+    assert not check(c, gradient=flat).passed
+    assert policy.names == tuple(names)
+
+
+def test_a_policy_in_two_pieces():
+    net, log_std = mlp(3, 2).double(), nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+    def law(parts, observations):
+        return td.Independent(td.Normal(parts[0](observations), parts[1].exp()), 1)
+
+    c = case()
+    loss = (law([net, log_std], c.observations).log_prob(c.actions) * c.advantages).mean()
+    flat = parameters_to_vector(torch.autograd.grad(loss, [*net.parameters(), log_std]))
+    pieces = [net, log_std]
+    report = check(c, module=pieces, distribution=law, gradient=flat)
+    assert statuses(report) == {"policy_gradient": "pass"}, str(report)
+    with pytest.raises(npgcheck.InvalidArgument, match="place 1 of the list"):
+        check(c, module=pieces, distribution=lambda _, o: law(pieces, o), gradient=flat)
+
+
+def test_a_distribution_function_that_ignores_its_module_argument():
+    c = case()
+    report = check(c, distribution=lambda _, rows: c.module(rows), gradient=c.gradient())
+    assert report.passed
+
+
+def test_observations_in_a_dictionary():
+    c = case()
+
+    def law(module, observations):
+        return module(observations["a"] + observations["b"])
+
+    rows = {"a": c.observations, "b": torch.zeros_like(c.observations)}
+    report = npgcheck.torch.check_step(
+        c.module, law, rows, c.actions, c.advantages, gradient=c.gradient()
+    )
+    assert report.passed, str(report)
+
+
+# -- what is found in a module ------------------------------------------------------------------
+
+
+class Noisy(Gaussian):
+    def __init__(self, middle):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 8), middle, nn.Tanh(), nn.Linear(8, 2))
+
+
+def with_module(module):
+    c = case()
+    return Case(module.double(), c.observations, c.actions, c.advantages)
+
+
+def test_dropout_left_on_is_found_and_named():
+    c = with_module(Noisy(nn.Dropout(0.2)))
+    report = check(c, gradient=c.gradient())
+    found = finding(report, "NPG-LP-002")
+    assert found.status == "fail"
+    assert "dropout is in training mode in net.1" in found.reason
+    assert report.counts["mistakes"] == 1
+    c.module.eval()
+    assert check(c, gradient=c.gradient()).passed
+
+
+def test_other_chance_is_found():
+    def law(module, observations):
+        return module(observations + 0.1 * torch.randn_like(observations))
+
+    c = case()
+    report = check(c, distribution=law, gradient=c.gradient())
+    assert "sampling" in finding(report, "NPG-LP-002").reason
+
+
+def test_dropout_in_a_critic_is_nobodys_business():
+    c = case()
+    c.module.critic = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1)).double()
+    actor = [p for n, p in c.module.named_parameters() if not n.startswith("critic")]
+    slopes = torch.autograd.grad((c.log_prob() * c.advantages).mean(), actor)
+    report = check(c, gradient=parameters_to_vector(slopes), parameters=actor)
+    assert statuses(report) == {"policy_gradient": "pass"}
+
+
+def test_batch_norm_in_training_mode_deviates_and_its_statistics_stay():
+    c = with_module(Noisy(nn.BatchNorm1d(8)))
+    report = check(c, gradient=c.gradient())
+    found = finding(report, "NPG-LP-003")
+    assert found.status == "deviates"
+    assert "net.1" in found.reason
+    assert report.passed
+    c.module.eval()
+    assert statuses(check(c, gradient=c.gradient())) == {"policy_gradient": "pass"}
+
+
+@pytest.mark.parametrize("middle", [nn.LayerNorm(8), nn.ReLU(), nn.Identity()])
+def test_layers_that_look_at_one_row_only_are_no_findings(middle):
+    c = with_module(Noisy(middle))
+    assert statuses(check(c, gradient=c.gradient())) == {"policy_gradient": "pass"}
+
+
+def test_a_parameter_left_out_of_the_vector():
+    c = case()
+    net = list(c.module.net.parameters())
+    slopes = torch.autograd.grad((c.log_prob() * c.advantages).mean(), net)
+    flat = parameters_to_vector(slopes)
+    whole = check(c, gradient=flat)
+    assert not whole.passed
+    contract = next(r for r in whole.results if r.kind == "contract" and r.status == "fail")
+    assert "log_std or net.2.bias has just the 2 that are missing" in contract.reason
+    part = check(c, gradient=flat, parameters=net)
+    assert part.passed
+    assert finding(part, "NPG-LP-004").status == "deviates"
+    assert "log_std" in finding(part, "NPG-LP-004").reason
+    meant = check(c, gradient=flat, parameters=net, fixed=["log_std"])
+    assert statuses(meant) == {"policy_gradient": "pass"}
+    c.module.log_std.requires_grad_(False)
+    assert statuses(check(c, gradient=flat, parameters=net)) == {"policy_gradient": "pass"}
+
+
+def test_a_parameter_outside_of_the_vector_that_moved():
+    c = case()
+    net = list(c.module.net.parameters())
+    state = copy.deepcopy(c.module.state_dict())
+    with torch.no_grad():
+        c.module.net[0].weight += 0.01
+        c.module.log_std += 0.1
+    report = check(c, before=state, parameters=net)
+    assert not report.passed
+    assert "log_std changed in the step" in finding(report, "NPG-LP-004").reason
+
+
+def test_unused_parameters_are_noted_only():
+    c = case()
+    c.module.value = nn.Linear(3, 1).double()
+    loss = (c.log_prob() * c.advantages).mean()
+    slopes = torch.autograd.grad(loss, c.parameters, allow_unused=True)
+    flat = npgcheck.torch.Policy(c.module, forward).flat(slopes)
+    report = check(c, gradient=flat)
+    assert statuses(report) == {"policy_gradient": "pass"}
+    assert any("value.weight, value.bias do not influence" in note for note in report.notes)
+
+
+def test_a_detached_parameter_is_a_mistake_in_the_gradient():
+    class Detached(Gaussian):
+        def forward(self, observations):
+            mean = self.net(observations)
+            return td.Independent(td.Normal(mean, self.log_std.detach().exp()), 1)
+
+    c = with_module(Detached())
+    slopes = torch.autograd.grad(
+        (c.log_prob() * c.advantages).mean(), c.parameters, allow_unused=True
+    )
+    flat = npgcheck.torch.Policy(c.module, forward).flat(slopes)
+    assert not check(c, gradient=flat).passed
+
+
+def test_a_module_that_insists_on_single_precision():
+    def law(module, observations):
+        return module(observations.float())
+
+    c = case(dtype=torch.float32)
+    report = check(c, distribution=law, gradient=c.gradient())
+    assert report.passed
+    assert any("float64" in note for note in report.notes)
+
+
+# -- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("law", "message"),
+    [
+        (lambda m, o: td.Beta(torch.ones(len(o)), torch.ones(len(o))), "Beta is no distribution"),
+        (lambda m, o: m.net(o), "Tensor is no distribution"),
+        (lambda m, o: [td.Normal(m.net(o), 1.0)], "must hold Categoricals"),
+        (lambda m, o: [], "holds nothing"),
+        (
+            lambda m, o: td.TransformedDistribution(td.Normal(m.net(o), 1.0), td.ExpTransform()),
+            "ExpTransform",
+        ),
+        (
+            lambda m, o: td.MultivariateNormal(
+                m.net(o), scale_tril=torch.tensor([[1.0, 0.0], [0.5, 1.0]], dtype=o.dtype)
+            ),
+            "full covariance",
+        ),
+        (lambda m, o: td.Normal(m.net(o)[:7], 1.0), "one row each"),
+    ],
+)
+def test_unknown_distributions_are_refused_with_what_is_known(law, message):
+    c = case()
+    with pytest.raises(npgcheck.InvalidArgument, match=message):
+        check(c, distribution=law, gradient=c.gradient())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parameters": ["net.0.wieght"]}, "is no parameter of the module"),
+        ({"parameters": [nn.Parameter(torch.zeros(2))]}, r"parameters\[0\], of shape \(2,\)"),
+        ({"parameters": ["log_std", "log_std"]}, "twice"),
+        ({"parameters": []}, "no parameters"),
+        ({"parameters": "log_std"}, "list"),
+        ({"fixed": ["sigma"]}, "fixed: 'sigma'"),
+        ({"direction": torch.zeros(3), "gradient": None}, "direction has 3 entries"),
+        ({"gradient": [torch.zeros(3)]}, "1 tensors were given for 5"),
+    ],
+)
+def test_bad_arguments_are_refused(options, message):
+    c = case()
+    with pytest.raises(npgcheck.InvalidArgument, match=message):
+        check(c, **{"gradient": c.gradient(), **options})
+
+
+def test_things_that_are_no_modules_and_no_functions():
+    c = case()
+    with pytest.raises(npgcheck.InvalidArgument, match=r"must be a torch\.nn\.Module"):
+        check(c, module=object(), gradient=c.gradient())
+    with pytest.raises(npgcheck.InvalidArgument, match="must be a function"):
+        check(c, distribution=c.law(), gradient=c.gradient())
+    with pytest.raises(npgcheck.InvalidArgument, match="not initialised"):
+        check(c, module=nn.LazyLinear(2), gradient=c.gradient())
+    with pytest.raises(npgcheck.UsageError, match="nothing to judge"):
+        check(c)
+
+
+def test_numpy_rows_are_taken():
+    c = case("categorical")
+    report = npgcheck.torch.check_step(
+        c.module, forward, c.observations.numpy(), c.actions.numpy(), c.advantages.numpy(),
+        gradient=c.gradient(), weights=np.ones(60),
+    )  # fmt: skip
+    assert report.passed
+
+
+def test_tied_parameters_are_one_entry():
+    class Tied(Discrete):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+            self.second.weight = self.first.weight
+            self.net = nn.Sequential(self.first, nn.Tanh(), self.second)
+
+    c = case("categorical")
+    module = Tied().double()
+    c = Case(module, c.observations, c.actions % 3, c.advantages)
+    assert check(c, gradient=c.gradient()).passed

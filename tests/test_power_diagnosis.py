@@ -135,7 +135,7 @@ def test_the_gates_close():
         return DiagnosisReport(found, (0,), 1.0, "0")
 
     assert report(*rows("single", *["named"] * 99, "unnamed")).passed
-    assert not report(*rows("single", *["named"] * 9, *["unnamed"] * 91)).passed
+    assert not report(*rows("single", *["named"] * 80, *["unnamed"] * 20)).passed
     assert not report(*rows("pair", *["one of two"] * 100)).passed
     assert not report(*rows("single", *["named"] * 99, "wrong name")).passed
     assert not report(*rows("outside", "false fact")).passed
@@ -223,9 +223,16 @@ def test_names_planted_in_one_style_only_are_few():
     assert len(once) <= 0.6 * len(styles), sorted(once)
 
 
+QUICK = ("huge-baseline", "gauge-by-the-maximum", "agent-with-centred-critic")
+
+
 @pytest.mark.parametrize(
     "name",
-    [c.name for c in controls("right") if c.style == "suspicious" and "search" not in c.name],
+    [
+        pytest.param(c.name, marks=[] if c.name in QUICK else pytest.mark.slow)
+        for c in controls("right")
+        if c.style == "suspicious"
+    ],
 )
 def test_what_only_looks_wrong_is_given_no_name(name):
     row = diagnose(find(name), "right")

@@ -207,7 +207,7 @@ class KlDivOfProbabilities(TorchTrpo):
 @_planted(
     "torch-ascends-the-loss",
     "glue",
-    tells="ascent-descent-sign|negative-score|advantage-negated",
+    tells="ascent-descent-sign|negative-score|advantage-negated|gradient-of-the-loss",
     refutes=f"{G} {X}",
     spares=FV,
 )

@@ -222,7 +222,7 @@ class DeterministicGradient:
 
 @wrong(
     "sigma-gradient-without-chain-rule",
-    tells="sigma-coordinate",
+    tells="sigma-coordinate|score-in-another-sigma-coordinate",
     stage="parametrisation",
     kind="convention",
     refutes="policy_gradient",

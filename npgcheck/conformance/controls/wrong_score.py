@@ -109,7 +109,7 @@ class SoftmaxJacobianSkipped:
 
 @wrong(
     "negative-score",
-    tells="negative-score|ascent-descent-sign",
+    tells="negative-score|ascent-descent-sign|gradient-of-the-loss",
     stage=STAGE,
     refutes="score policy_gradient natural_gradient",
     spares="fisher log_prob kl",

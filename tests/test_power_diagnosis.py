@@ -140,8 +140,10 @@ def test_the_gates_close():
     assert not report(*rows("single", *["named"] * 99, "wrong name")).passed
     assert not report(*rows("outside", "false fact")).passed
     assert not report(*rows("left out", "wrong name")).passed
+    assert not report(*rows("right", *["not seen"] * 99, "wrong name")).passed
+    assert not report(*rows("pair", *["named"] * 80, *["wrong name"] * 20)).passed
     low = report(*rows("single", "unnamed"))
-    assert "BELOW: single choices: 0.0% named" in to_text(low)
+    assert "NOT MET: single choices: 0.0% named" in to_text(low)
     assert all(0 < GATE[group] <= AIM[group] <= 1 for group in GATE)
 
 

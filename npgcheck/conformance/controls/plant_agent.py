@@ -26,7 +26,7 @@ right("agent-with-a-buffer", style=STYLE)(Agent)
 
 @wrong(
     "agent-row-index-as-time",
-    tells="rows-weighted-as-time",
+    tells="rows-weighted-as-time|gamma-t-not-reset",
     stage=WEIGHTS,
     refutes=G,
     spares=F,

@@ -170,7 +170,7 @@ class UndiscountedSums(_Returns):
 
 @wrong(
     "episodes-discounted-from-zero",
-    tells="discounted-from-the-start",
+    tells="discounted-from-the-start|whole-return",
     stage=RETURNS,
     refutes=G,
     spares=F,
@@ -203,6 +203,7 @@ class RewardAfter(_Returns):
 @wrong(
     "episodes-trajectory-fisher",
     tells="trajectory-fisher",
+    also="missing-gamma-t",
     stage="Fisher definition",
     kind="convention",
     outcome="either",

@@ -396,7 +396,7 @@ class ClippedSurrogate(BatchSoftmax):
 
 @wrong(
     "objective-over-uniform-states",
-    tells="objective-over-uniform-states",
+    tells="objective-over-uniform-states|starts-assumed-uniform",
     stage=STAGE,
     refutes="objective",
     spares="value",

@@ -183,6 +183,7 @@ class CentredByGradient(BatchSoftmax):
 
 @wrong(
     "probabilities-squared",
+    also="gradient-of-pi-not-log-pi action-weights-missing",
     tells="action-weights-squared",
     stage=DEFINITION,
     refutes="fisher",

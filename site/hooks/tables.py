@@ -79,11 +79,11 @@ def _cell(text: str) -> str:
 
 
 def choices() -> str:
-    """Every named choice that a verdict can be explained with, by stage."""
+    """Every named choice that is no mistake, by stage; mistakes stand in the atlas."""
     from npgcheck.conformance.choices import CHOICES
 
     rows = ["| stage | choice | kind | what it computes |", "|---|---|---|---|"]
-    for c in CHOICES.values():
+    for c in (c for c in CHOICES.values() if c.kind != "bug"):
         kind = "the contract's own" if c.default else c.kind
         rows.append(f"| `{c.stage}` | `{c.name}` | {kind} | {_cell(c.formula)} |")
     return "\n".join(rows)

@@ -17,7 +17,7 @@ import numpy as np
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.choices import known, present
 from npgcheck.conformance.diagnosis import estimate
-from npgcheck.conformance.diagnosis.pipeline import Applied, Base, reaches
+from npgcheck.conformance.diagnosis.pipeline import DEFAULTS, Applied, Base, Pipeline, reaches
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, gains, resolution, variants
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.fitting import Record
@@ -163,6 +163,17 @@ def _spread(records: Sequence[Record], count: int) -> list[Record]:
     return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
 
 
+def _differs(pipeline: Pipeline, part: str, applied: Applied) -> bool:
+    """Whether the choice makes another part of it, one with numbers in it."""
+    try:
+        before, after = pipeline.get(part, ()), pipeline.get(part, (applied,))
+    except (np.linalg.LinAlgError, NpgcheckError):
+        return False
+    if before is None or after is None or not np.isfinite(after).all():
+        return False
+    return bool(np.abs(after - before).max() > NOTHING * np.abs(before).max())
+
+
 class Search:
     """Explains one quantity after the other; pipelines are shared between them."""
 
@@ -236,12 +247,21 @@ class Search:
 
     def _has_effect(self, applied: Applied, asked: Question) -> bool:
         """Whether the choice is defined on the first problem and changes anything there."""
-        record = asked.records[0]
-        for setup in asked.likely:
-            alone = self.misfit(record, (applied,), asked.quantity, setup)
-            bare = self.misfit(record, (), asked.quantity, setup)
-            if np.isfinite(alone) and abs(alone - bare) > NOTHING * bare:
-                return True
+        record, moved = asked.records[0], set(applied.choice.change) - set(DEFAULTS)
+        for base in {s.base: None for s in asked.likely}:
+            pipeline = self.pipelines.of(record, base)
+            if pipeline is None:
+                continue
+            if asked.quantity in SOLVES and not moved:
+                with np.errstate(all="ignore"):
+                    if any(_differs(pipeline, part, applied) for part in ("F", "g")):
+                        return True
+                continue
+            for setup in (s for s in asked.likely if s.base == base):
+                alone = self.misfit(record, (applied,), asked.quantity, setup)
+                bare = self.misfit(record, (), asked.quantity, setup)
+                if moved or (np.isfinite(alone) and abs(alone - bare) > NOTHING * bare):
+                    return True
         return False
 
     def _candidates(self, asked: Question) -> list[Choice]:

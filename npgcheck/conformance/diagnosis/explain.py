@@ -15,6 +15,7 @@ from typing import Any
 from npgcheck.conformance.choices import BY_NAME, KIND_COST, WEAK_COST
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis import pure
+from npgcheck.conformance.diagnosis.pipeline import Applied
 from npgcheck.conformance.diagnosis.predict import MISFITS
 from npgcheck.conformance.diagnosis.search import SOLVES, Found, Question, Search, question
 from npgcheck.conformance.naming import diagnose
@@ -102,7 +103,32 @@ def _ask(state: Run, search: Search, quantity: str) -> Asked:
     found = search.singles(posed)
     if not found:
         found = search.damped(posed)
-    return Asked(quantity, posed, found)
+    return Asked(quantity, posed, _plausible(state, search, quantity, found))
+
+
+#: Made of everything else: what is wrong twice in them shows in pairs on the layers below.
+_LAST = ("train", "trust_region_step")
+#: What a solve or a step is made of: an explanation that alters one of these although the subject
+#: answers it rightly is none.
+_MADE_OF = ("policy_gradient", "fisher", "fisher_vector_product")
+
+
+def _plausible(state: Run, search: Search, quantity: str, found: list[Found]) -> list[Found]:
+    """Those of the sets that are at odds with nothing that the subject answers rightly."""
+    if quantity not in SOLVES:
+        return found
+    right = [q for q in _MADE_OF if q in state.chosen and state.fit(q) is not None]
+    proposal = any(r.status == "fail" for r in state.results.get("trust_region_proposal", ()))
+
+    def stands(applied: Applied, one: Found) -> bool:
+        if "length" in applied.choice.change and quantity == "trust_region_step" and not proposal:
+            return False  # a search that shrinks may hide any length
+        if set(applied.choice.visible) <= set(SOLVES):
+            return True
+        alone = replace(one, applied=(applied,))
+        return not any(_would_alter(state, search, q, alone) for q in right)
+
+    return [one for one in found if all(stands(a, one) for a in one.applied)]
 
 
 def _question(state: Run, quantity: str) -> Question | None:
@@ -147,10 +173,13 @@ def _cover(state: Run, search: Search, asked: Sequence[Asked]) -> Cover | None:
     if best is not None and len(best.names) == 1:
         return best
     for one in asked:
+        if one.quantity in _LAST:
+            continue
         if not (one.found or one.paired or one.question is None or _follows(asked, one)):
             one.paired = True
             told = {a.key: a for other in asked for f in other.found for a in f.applied}
-            one.found = search.pairs(one.question, list(told.values()))
+            pairs = search.pairs(one.question, list(told.values()))
+            one.found = _plausible(state, search, one.quantity, pairs)
     return _cheapest(state, search, asked)
 
 

@@ -16,8 +16,8 @@ Finite horizon, H steps from ρ with undiscounted return:
 
 The MDP's own discount is ignored by both.
 
-Source: Puterman (1994), chapter 8, for the average reward; Kakade (2001), equation 1, and Sutton,
-McAllester, Singh & Mansour (2000), theorem 1, for its gradient.
+Source: Puterman (1994) for the average reward; Kakade (2001), equation 1, and Sutton,
+McAllester, Singh & Mansour (2000) for its gradient.
 """
 
 from __future__ import annotations

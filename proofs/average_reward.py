@@ -13,7 +13,7 @@ R = W.letter("R", "SA", "1", "expected rewards")
 
 
 def chain(mark, varies):
-    tex = rf"^{{{mark}}}" if mark else ""
+    tex = voc.MARKS[mark]
     Pi = W.letter(f"Pi{mark}", "S", "SA", "the policy", rf"\Pi{tex}", draw="policy", varies=varies)
     d = W.letter(f"d{mark}", "1", "S", "the stationary distribution, a row", f"d{tex}",
                  draw=voc.stationary(f"Pi{mark}"), varies=varies)
@@ -32,7 +32,7 @@ def chain(mark, varies):
 W.assume("the rows of P sum to one", P * one, ones)
 W.assume("E repeats ones", E * one, ones)
 Pi, d, eta, V, Q = chain("", varies=True)
-Pi2, d2, eta2, V2, Q2 = chain(r"\prime", varies=False)
+Pi2, d2, eta2, V2, Q2 = chain("′", varies=False)
 A = W.define("A", Q - E * V, "advantages")
 equation = voc.equations(W)
 without = W.changed(drop=("stationarity ",), draw={"d": "stochastic"})
@@ -40,7 +40,7 @@ without = W.changed(drop=("stationarity ",), draw={"d": "stochastic"})
 CLAIM = dv.Claim(
     id="average-reward",
     title="Average reward: ∇η is a mean over the stationary distribution, with no prefactor",
-    source="Kakade (2001), equation 1; Sutton et al. (2000), theorem 1, average reward.",
+    source="Kakade (2001), equation 1; Sutton et al. (2000), for average reward.",
     assumptions=(
         dv.Assumption("the chain of the policy has one stationary distribution $d$, and both it "
                       "and the differential values are differentiable"),

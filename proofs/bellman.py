@@ -14,7 +14,7 @@ equation = voc.equations(W)
 CLAIM = dv.Claim(
     id="bellman",
     title="Bellman equations, and the occupancy that turns values into averages of rewards",
-    source="Bellman (1957); the matrix form is standard, e.g. Puterman (1994), chapter 6.",
+    source="Bellman (1957); the matrix form is standard, e.g. in Puterman (1994).",
     assumptions=(
         dv.Assumption(r"finitely many states and actions, $0 \le \gamma < 1$, rewards any numbers"),
         dv.Assumption(r"the policy's probabilities sum to one in each state: $\Pi E = I$",

@@ -32,8 +32,7 @@ def embedding(name, title, power, right, mistakes=()):
 CLAIM = dv.Claim(
     id="chentsov",
     title="Among Σ u²/p^σ only the Fisher metric σ = 1 survives splitting outcomes",
-    source="Chentsov (1972) proves uniqueness; here its testable half, and the monotone half of "
-    "Morozova & Chentsov (1990).",
+    source="Chentsov (1972) proves uniqueness; here its testable half and monotonicity.",
     assumptions=(
         dv.Assumption("a congruent embedding splits each outcome into parts with fixed shares"),
         dv.Assumption("the shares sum to one", unshared, "invariant", "shares of any sum"),

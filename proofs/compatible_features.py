@@ -22,16 +22,16 @@ loss = lambda target, at: T(target - Psi * at) * M * (target - Psi * at)  # noqa
 W.assume("scores have mean zero in each state", T(Psi) * M * E, 0)
 equation = voc.equations(W)
 fitted = W.changed()
-fitted.assume("w* solves the normal equations", T(Psi) * M * Psi * best, T(Psi) * M * A)
+fitted.assume("w⋆ solves the normal equations", T(Psi) * M * Psi * best, T(Psi) * M * A)
 at_best = voc.equations(fitted)
 ZERO = "scores have mean zero in each state"
 uncentred = W.changed(drop=(ZERO,), draw={"Psi": "free", "A": "free"})
-any_weights = fitted.changed(drop=("w* solves the normal equations",), draw={"A": "free"})
+any_weights = fitted.changed(drop=("w⋆ solves the normal equations",), draw={"A": "free"})
 
 CLAIM = dv.Claim(
     id="compatible-features",
-    title="Compatible function approximation: F⁺∇J = w*/(1 − γ), w* the best fit of the advantage",
-    source="Sutton et al. (2000), theorem 2; Kakade (2001), theorem 1, which is for average reward "
+    title="Compatible function approximation: F⁺∇J = w⋆/(1 − γ), w⋆ the best fit of the advantage",
+    source="Sutton et al. (2000); Kakade (2001), theorem 1, which is for average reward "
     "and has no factor.",
     assumptions=(
         dv.Assumption(r"$\nabla J = \Psi^{\top} M A / (1-\gamma)$, the policy gradient theorem "
@@ -47,7 +47,7 @@ CLAIM = dv.Claim(
                  ("differentiate, M symmetric", -2 * T(D(w)) * T(Psi) * M * (A - Psi * w)),
                  ("insert F and ∇J", 2 * T(D(w)) * (F * w - (1 - g) * grad)),
                  mistakes=[("without 1 − γ", 2 * T(D(w)) * (F * w - grad))]),
-        at_best("natural-gradient", "w*/(1 − γ) solves F x = ∇J", F * best / (1 - g),
+        at_best("natural-gradient", "w⋆/(1 − γ) solves F x = ∇J", F * best / (1 - g),
                 ("the loss is stationary", T(Psi) * M * A / (1 - g)), ("insert ∇J", grad),
                 mistakes=[("without 1/(1 − γ)", (1 - g) * grad)]),
         at_best("minimum", "The loss above its minimum is a Fisher form",
@@ -58,10 +58,10 @@ CLAIM = dv.Claim(
                  ("scores have mean zero", T(Psi) * M * A)),
         at_best("critic", "A compatible critic gives the exact gradient",
                 T(Psi) * M * Psi * best / (1 - g),
-                ("it is F w*/(1 − γ)", F * best / (1 - g)), ("which is ∇J", grad)),
+                ("it is F w⋆/(1 − γ)", F * best / (1 - g)), ("which is ∇J", grad)),
     ),
     covers="Identities for all numbers of states, actions and parameters. vᵀFv ≥ 0 is read off: a "
     "mean of squares; so the stationary point is a minimum. Among all x with F x = ∇J, F⁺∇J is the "
-    "shortest; which w* is found when F is singular is not said here.",
+    "shortest; which w⋆ is found when F is singular is not said here.",
     justifies=("npgcheck.natural.natural_gradient",),
 )

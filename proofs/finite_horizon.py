@@ -3,7 +3,7 @@
 from npgcheck import derivation as dv
 from npgcheck.derivation import vocabulary as voc
 
-D, NEW = dv.D, r"\prime"
+D = dv.D
 W = dv.Words({"S": "the number of states", "A": "the number of actions"}, derivatives=1)
 E = W.letter("E", "SA", "S", "a function of s, read at (s, a)", draw="selector")
 P = W.letter("P_h", "SA", "S", "transitions of stage h", draw="stochastic")
@@ -39,7 +39,7 @@ whole = voc.equations(N)
 CLAIM = dv.Claim(
     id="finite-horizon",
     title="Finite horizon: gradient and performance difference, with γ = 1 and no prefactor",
-    source="Sutton et al. (2000) for the theorem; Kakade (2003), section 5, for the difference.",
+    source="Sutton et al. (2000) and Kakade & Langford (2002), stage by stage.",
     assumptions=(
         dv.Assumption(r"stages $h = 0, \dots, H - 1$; policy, rewards and transitions may depend "
                       r"on $h$; $V_H = 0$"),

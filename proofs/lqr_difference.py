@@ -40,7 +40,7 @@ loose = W.changed(drop=(STATES,), draw={"N": "symmetric"})
 CLAIM = dv.Claim(
     id="lqr-difference",
     title="Linear-quadratic control: a performance difference, quadratic in the step",
-    source="Fazel, Ge, Kakade & Mesbahi (2018), lemma 12, almost smoothness; discounted here.",
+    source="Fazel, Ge, Kakade & Mesbahi (2018), almost smoothness; discounted here.",
     assumptions=(
         dv.Assumption(r"two gains in one linear system with quadratic cost, $Q$ and $R$ symmetric, "
                       "both so stable that their costs exist"),

@@ -33,7 +33,7 @@ loose = W.changed(drop=(STATES,), draw={"N": "symmetric"})
 CLAIM = dv.Claim(
     id="lqr-gradient",
     title="Linear-quadratic control: ∇C = 2EΣ, and the natural gradient is 2σ²E",
-    source="Fazel, Ge, Kakade & Mesbahi (2018), lemma 1; with discount and noise here.",
+    source="Fazel, Ge, Kakade & Mesbahi (2018); with discount and noise here.",
     assumptions=(
         dv.Assumption(r"$x' = Ax + Bu$, $u = -Kx + \sigma z$, cost $x^\top Q x + u^\top R u$ with "
                       r"$Q$, $R$ symmetric; the loop is so stable that $P$ and $\Sigma$ exist"),

@@ -5,7 +5,7 @@ from npgcheck.derivation import vocabulary as voc
 
 m = voc.mdp(rewards=False)
 W, g, rho, P, E, Pi, K = m.W, m.gamma, m.rho, m.P, m.E, m.Pi, m.K
-NEW = r"\prime"
+NEW = "′"
 eta = W.scalar("eta", "positive", "the step size")
 Pi2, K2 = voc.policy(m, NEW)
 ell, ell2 = voc.log_pair(m, NEW)
@@ -29,7 +29,7 @@ without = W.changed(drop=(STEP,), draw={"R": voc.rewards_with_values})
 CLAIM = dv.Claim(
     id="monotone-improvement",
     title="A natural policy gradient step gains both divergences, and no state loses",
-    source="The lower bound: Agarwal, Kakade, Lee & Mahajan (2021), lemma 17; the identity is "
+    source="The lower bound: Agarwal, Kakade, Lee & Mahajan (2021); the identity is "
     "derived here.",
     assumptions=(
         dv.Assumption(r"the step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ everywhere, $\eta > 0$",

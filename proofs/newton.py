@@ -33,7 +33,7 @@ def number(name, title, left, *steps, mistakes=()):
 CLAIM = dv.Claim(
     id="newton",
     title="The Fisher matrix is the Hessian of KL from any target, not of the objective",
-    source="Amari (1998) and Martens (2020) for the relation to Newton's method; derived here.",
+    source="Kakade (2001) calls natural gradients and Newton steps analogous; derived here.",
     assumptions=(
         dv.Assumption(r"softmax with $n \ge 1$ actions; log-linear policies are the directions "
                       r"$\varepsilon = \Phi v$"),

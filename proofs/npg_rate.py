@@ -3,7 +3,7 @@
 from npgcheck import derivation as dv
 from npgcheck.derivation import vocabulary as voc
 
-NEW, BEST = r"\prime", r"\star"
+NEW, BEST = "′", "⋆"
 m = voc.mdp(rewards=False)
 W, g, rho, P, E, Pi = m.W, m.gamma, m.rho, m.P, m.E, m.Pi
 eta = W.scalar("eta", "positive", "the step size")
@@ -18,13 +18,13 @@ k = W.letter("k", "S", "1", "KL(π′ ‖ π)", r"\mathrm{KL}^{\prime}", draw=Pi
              nonnegative=True)
 m.R = R = W.letter("R", "SA", "1", "expected rewards", weight=9,
                    draw=(1 - g) / eta * (ell2 - ell + E * z) + E * V - g * P * V)
-far = W.letter("c", "S", "1", "KL(π* ‖ π) before the step", "c")
+far = W.letter("c", "S", "1", "KL(π⋆ ‖ π) before the step", "c")
 A = W.define("A", R + g * P * V - E * V, "advantages before the step")
 W.assume("the Bellman equation", V, Pi * R + g * Pi * P * V)
 W.assume("KL(π′ ‖ π)", Pi2 * (ell2 - ell), k)
 STEP = "the step is multiplicative weights"
 W.assume(STEP, eta * A / (1 - g), ell2 - ell + E * z)
-near = W.define("c'", far - Pi3 * (ell2 - ell), "KL(π* ‖ π′) after the step", r"c^{\prime}")
+near = W.define("c'", far - Pi3 * (ell2 - ell), "KL(π⋆ ‖ π′) after the step", r"c^{\prime}")
 V2 = W.define("V'", K2 * Pi2 * R, "values after the step", r"V^{\prime}")
 V3 = W.define("V*", K3 * Pi3 * R, "values of the optimal policy", r"V^{\star}")
 d = W.define("d*", (1 - g) * rho * K3, "the occupancy of the optimal policy", r"d^{\star}")
@@ -38,7 +38,7 @@ gain = k + g * K2 * Pi2 * P * (k + z)
 CLAIM = dv.Claim(
     id="npg-rate",
     title="Natural policy gradient: the gap to the optimum is at most a constant over T",
-    source="Agarwal, Kakade, Lee & Mahajan (2021), theorem 16; arranged here as one potential.",
+    source="Agarwal, Kakade, Lee & Mahajan (2021); arranged here as one potential.",
     assumptions=(
         dv.Assumption(r"each step is $\pi' = \pi e^{\eta A/(1-\gamma)} / Z$ everywhere, with the "
                       r"same $\eta > 0$", without, "gap", "any new policy"),
@@ -51,7 +51,7 @@ CLAIM = dv.Claim(
         equation("gap", "The gap before a step", gap,
                  ("the performance difference", d * Pi3 * A / (1 - g)),
                  ("insert the step", d * Pi3 * (ell2 - ell + E * z) / eta),
-                 ("divergences from π*", d * (far - near + z) / eta),
+                 ("divergences from π⋆", d * (far - near + z) / eta),
                  mistakes=[("without log Z", d * (far - near) / eta)]),
         equation("potential", "The potential pays for the gap", Phi - Phi2,
                  ("its definition", d * (far - near) / eta + d * (V2 - V) / (1 - g)),
@@ -68,7 +68,7 @@ CLAIM = dv.Claim(
                  mistakes=[("a rate of 1/t²", (t + 1) ** 2 * gap2 + Phi2)]),
     ),
     covers="One step, for all numbers of states and actions, every η > 0 and every t ≥ 0. By "
-    "induction T·gap_T ≤ T·gap_T + Φ_T ≤ Φ_0, so gap_T ≤ (E_d* KL(π* ‖ π_0)/η + E_d*[V* − V_0]/"
+    "induction T·gap_T ≤ T·gap_T + Φ_T ≤ Φ_0, so gap_T ≤ (E_d⋆ KL(π⋆ ‖ π_0)/η + E_d⋆[V⋆ − V_0]/"
     "(1 − γ))/T; with rewards in [0, 1] and a uniform start at most log A/(ηT) + 1/((1 − γ)²T). "
     "The induction and these two bounds are not judged here.",
     justifies=("npgcheck.natural.natural_policy_iteration",),

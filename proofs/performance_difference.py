@@ -5,7 +5,7 @@ from npgcheck.derivation import vocabulary as voc
 
 m = voc.mdp()
 W, g, rho, P, E, Pi, K = m.W, m.gamma, m.rho, m.P, m.E, m.Pi, m.K
-NEW = r"\prime"
+NEW = "′"
 Pi2, K2 = voc.policy(m, NEW)
 V, Q, A = voc.evaluation(m)
 V2, Q2, A2 = voc.evaluation(m, NEW)
@@ -17,7 +17,7 @@ without = W.changed(drop=(f"{voc.SUM_TO_ONE} ({NEW})",), draw={f"Pi{NEW}": "meas
 CLAIM = dv.Claim(
     id="performance-difference",
     title="J(π′) − J(π) is the mean advantage of π under π′, divided by 1 − γ",
-    source="Kakade & Langford (2002), lemma 6.1; the swapped form by exchanging the policies.",
+    source="Kakade & Langford (2002); the swapped form by exchanging the policies.",
     assumptions=(
         dv.Assumption(r"two policies in one Markov decision process, $0 \le \gamma < 1$"),
         dv.Assumption("the probabilities of the new policy sum to one in each state", without,

@@ -27,7 +27,7 @@ v = S.define("v", (), S.sum(pi[k] * q[k], k), "their mean")
 CLAIM = dv.Claim(
     id="policy-gradient",
     title="The policy gradient theorem",
-    source="Sutton, McAllester, Singh & Mansour (2000), theorem 1, start-state formulation.",
+    source="Sutton, McAllester, Singh & Mansour (2000), start-state formulation.",
     assumptions=(
         dv.Assumption(r"only the policy depends on $\theta$, differentiably; $\mathrm{d}$ is the "
                       "derivative in any one direction, linear and with the product rule"),

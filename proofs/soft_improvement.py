@@ -5,7 +5,7 @@ from npgcheck.derivation import vocabulary as voc
 
 m = voc.mdp()
 W, g, rho, P, R, E, Pi, K = m.W, m.gamma, m.rho, m.P, m.R, m.E, m.Pi, m.K
-NEW = r"\prime"
+NEW = "′"
 tau = W.scalar("tau", "positive", "the temperature")
 eta = W.scalar("eta", "positive", "the step size")
 Pi2, K2 = voc.policy(m, NEW)

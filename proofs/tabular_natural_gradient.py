@@ -32,7 +32,7 @@ def equation(name, title, left, *steps, free=(b,), mistakes=()):
 CLAIM = dv.Claim(
     id="tabular-natural-gradient",
     title="Tabular softmax: F⁺∇J is the centred advantage, and its step multiplicative weights",
-    source="Agarwal, Kakade, Lee & Mahajan (2021), lemma 15, up to the constant per state.",
+    source="Agarwal, Kakade, Lee & Mahajan (2021), up to the constant per state.",
     assumptions=(
         dv.Assumption(r"one state with $d(s) > 0$, in units where $d(s) = 1$ and $\gamma = 0$: F "
                       r"and ∇J are both proportional to $d(s)$, and ∇J to $1/(1-\gamma)$"),

@@ -8,6 +8,7 @@ differences the truncation is named. Each named mistake must fail the same compa
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import flint
@@ -26,6 +27,7 @@ from npgcheck.certified import certify_evaluation
 from npgcheck.derivation import DerivationError, prove
 from npgcheck.derivation.bridge import table
 from npgcheck.derivation.word_bridge import Given, evaluate
+from npgcheck.derivation.words import Words
 from npgcheck.entropy import (
     regularised_step,
     soft_evaluation,
@@ -47,7 +49,7 @@ CLAIMS = prove.load()
 S, A, GAMMA, TAU = 3, 2, 0.8, 0.6
 SIZES = {"S": S, "A": A}
 CLOSE = 1e-9
-NEW, BEST = r"\prime", r"\star"
+NEW, BEST = "′", "⋆"
 
 
 def sides(claim: str, name: str, model) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -460,3 +462,13 @@ def test_chentsov_against_the_fisher_matrix():
         table(s.lhs, s.setting, s.free, values), (shares * change) ** 2 @ (1 / (shares * p))
     )
     np.testing.assert_allclose(table(s.rhs, s.setting, s.free, values), change**2 / p)
+
+
+def test_every_claim_about_matrices_has_its_bridge_here():
+    text = Path(__file__).read_text(encoding="utf-8")
+    about = {
+        c.id for c in CLAIMS.values() if any(isinstance(s.setting, Words) for s in c.statements)
+    }
+    about |= {"tabular-natural-gradient", "newton", "chentsov"}
+    assert len(about) == 17
+    assert not [name for name in about if f'"{name}"' not in text]

@@ -21,6 +21,8 @@ from npgcheck.derivation.words import D, Words
 
 SUM_TO_ONE = "the probabilities of each state sum to one"
 MEAN_SCORE = "E_π ∇log π = 0"
+MARKS = {"": "", "′": r"^{\prime}", "⋆": r"^{\star}"}
+"""What tells policies apart, in names and in TeX."""
 
 
 def mdp(
@@ -78,7 +80,7 @@ def equations(setting: Any) -> Any:
 
 def policy(m: SimpleNamespace, mark: str = "", varies: bool = False) -> tuple[Any, Any]:
     """Adds a policy Π and K = (I − γΠP)⁻¹ to a setting; `mark` tells several policies apart."""
-    W, tex = m.W, f"^{{{mark}}}" if mark else ""
+    W, tex = m.W, MARKS[mark]
     known = {"varies": varies, "nonnegative": True}
     Pi = W.letter(
         f"Pi{mark}", "S", "SA", "π(a | s) at (s, (s, a))", rf"\Pi{tex}", draw="policy", **known
@@ -94,7 +96,7 @@ def evaluation(m: SimpleNamespace, mark: str = "", bonus: Any = 0) -> tuple[Any,
 
     V = KΠ(R + bonus), Q = R + γPV, A = Q + bonus − EV; the bonus is −τℓ under entropy.
     """
-    W, tex = m.W, f"^{{{mark}}}" if mark else ""
+    W, tex = m.W, MARKS[mark]
     at = {n: W.letters[n + mark].symbol for n in ("Pi", "K")}
     V = W.define(f"V{mark}", at["K"] * at["Pi"] * (m.R + bonus), "values", f"V{tex}")
     Q = W.define(f"Q{mark}", m.R + m.gamma * m.P * V, "action values", f"Q{tex}")
@@ -104,7 +106,7 @@ def evaluation(m: SimpleNamespace, mark: str = "", bonus: Any = 0) -> tuple[Any,
 
 def log_policy(m: SimpleNamespace, mark: str = "", varies: bool = False) -> Any:
     """Adds the vector ℓ of log-probabilities, known by π dℓ = dπ alone."""
-    tex = rf"\ell^{{{mark}}}" if mark else r"\ell"
+    tex = rf"\ell{MARKS[mark]}"
     Pi = m.W.letters[f"Pi{mark}"].symbol
     draw = _logarithms if varies else "free"
     ell = m.W.letter(f"ell{mark}", "SA", "1", "log π(a | s)", tex, varies=varies, draw=draw)
@@ -120,7 +122,7 @@ def log_pair(m: SimpleNamespace, mark: str) -> tuple[Any, Any]:
     under π and π′, so that Π′(ℓ′ − ℓ) and Π(ℓ − ℓ′) are a tenth and nine tenths of Σ (π′ − π)².
     """
     ell = log_policy(m)
-    tex, policies = rf"\ell^{{{mark}}}", ("Pi", f"Pi{mark}")
+    tex, policies = rf"\ell{MARKS[mark]}", ("Pi", f"Pi{mark}")
     known = {"draw": lambda model: [_tilted(model, *policies)]}
     return ell, m.W.letter(f"ell{mark}", "SA", "1", "log π′(a | s)", tex, **known)
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from npgcheck.derivation.algebra import Circle, split
 from npgcheck.derivation.judges import Evidence
 from npgcheck.derivation.language import DerivationError, OutOfClass
 from npgcheck.derivation.matrices import Model, SingularModel
 from npgcheck.derivation.rewriting import Quotient, Terms
-from npgcheck.derivation.words import Circle, D, Letter, T, Words, split
+from npgcheck.derivation.words import D, Letter, T, Words
 
 MODELS = {"=": 5, "≥": 15}  # exact models per relation: a wrong inequality may hold at a few
 
@@ -52,7 +53,9 @@ def form_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=
 
 def _check_denominators(lhs: sp.Expr, rhs: sp.Expr, setting: Words) -> None:
     algebra = setting.algebra
-    for power in {p for side in (lhs, rhs) for p in side.atoms(sp.Pow)}:
+    trees = [lhs, rhs, *(d.body for d in setting.definitions.values())]
+    trees += [side for e in setting.equations.values() for side in (e.lhs, e.rhs)]
+    for power in {p for tree in trees for p in tree.atoms(sp.Pow)}:
         if power.is_commutative and power.exp.is_negative:
             value: Quotient = algebra.scalar(power.base)
             if algebra.scalars.sign(value) == 0:

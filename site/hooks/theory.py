@@ -57,8 +57,9 @@ def overview(found: Record, folder: str = "") -> str:
     """The table of all claims; `folder` leads from the page to the theory pages."""
     rows = ["| claim | statements | status | planted faults refuted |", "|---|--:|---|--:|"]
     for c in found["claims"]:
+        link = f"[{c['title']}]({folder}{c['id']}.md)"
         rows.append(
-            f"| [{c['title']}]({folder}{c['id']}.md) | {len(c['statements'])} | {badge(c['status'])} "
+            f"| {link} | {len(c['statements'])} | {badge(c['status'])} "
             f"| {c['controls']['refuted']} of {c['controls']['planted']} |"
         )
     return "\n".join(rows)
@@ -121,9 +122,14 @@ def _symbols(c: Record) -> str:
     out = ["## Symbols", ""]
     for table in c["symbols"]:
         rows = ["| symbol | meaning |", "|---|---|"]
-        rows += [f"| {_display(row['latex'])} | {row['meaning']} |" for row in table]
+        rows += [f"| {_display(row['latex'])} | {_cell(row['meaning'])} |" for row in table]
         out += [*rows, ""]
     return "\n".join(out)
+
+
+def _cell(text: str) -> str:
+    """Text in a table: π(a | s) is one cell."""
+    return text.replace("|", r"\|")
 
 
 def _statement(s: Record) -> str:
@@ -169,7 +175,8 @@ def _evidence(s: Record) -> str:
     for step in s["steps"]:
         function, points = step["evidence"]
         lines.append(
-            f"    | {step['why']} | {_decided(function)} | {_points(points)} | {_twins(step)} |"
+            f"    | {_cell(step['why'])} | {_decided(function)} | {_points(points)} "
+            f"| {_twins(step)} |"
         )
     if s["nonnegative"]:
         sign = s["nonnegative"]
@@ -186,7 +193,8 @@ def _decided(e: Record) -> str:
     if e["complete"] and e["outcome"] == "holds":
         limits = ", ".join(f"{size} ≤ {n}" for size, n in e["bounds"].items())
         return f"cutoff lemma: {limits} settle all sizes ({e['cases']} identities)"
-    return f"{e['method']}: {e['outcome']}" + (f" ({html.escape(e['note'])})" if e["note"] else "")
+    note = _cell(html.escape(e["note"]))
+    return f"{e['method']}: {e['outcome']}" + (f" ({note})" if note else "")
 
 
 def _points(e: Record) -> str:

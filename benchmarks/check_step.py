@@ -28,35 +28,42 @@ SIZES = (
 LARGE = (((100, 900, 900), 2_000), ((100, 900, 900), 10_000))
 
 
+def measure(sizes: tuple[int, ...], rows: int) -> None:
+    """Prints one row."""
+    head = heads.gaussian(6)
+    network = Network((*sizes, head.width), "tanh", head.free)
+    step = Step.draw(head, network, rows, np.random.default_rng(0))
+    whole = step.arguments()
+    count = [0]
+
+    def policy(theta, observations):
+        count[0] += 1
+        return step.policy(theta, observations)
+
+    rounds = 1 if len(step.theta) > 10**5 else 3
+    times = alternate(
+        {
+            "forward": lambda: step.policy(step.theta, step.observations),
+            "product": lambda: step.product(whole["gradient"]),
+            "check": lambda: check_step(**{**whole, "policy": policy}),
+        },
+        rounds,
+    )
+    base = times["forward"]
+    product, check = (f"×{times[name] / base:.0f}" for name in ("product", "check"))
+    evaluations = count[0] // (rounds + 1)
+    print(
+        f"{len(step.theta):>10,} {rows:>7,} {1e3 * base:>9.2f} ms "
+        f"{product:>9} {check:>11} {evaluations:>9}"
+    )
+
+
 def main() -> None:
     """Prints seconds in units of one forward pass, and how often the network was evaluated."""
-    print(f"{'D':>10} {'rows':>7} {'forward':>12} {'product':>9} {'check_step':>11} {'forwards':>9}")
-    for (*sizes,), rows in SIZES + (LARGE if "--large" in sys.argv else ()):
-        head = heads.gaussian(6)
-        network = Network((*sizes, head.width), "tanh", head.free)
-        step = Step.draw(head, network, rows, np.random.default_rng(0))
-        whole = step.arguments()
-        count = [0]
-
-        def policy(theta, observations, step=step, count=count):
-            count[0] += 1
-            return step.policy(theta, observations)
-
-        times = alternate(
-            {
-                "forward": lambda: step.policy(step.theta, step.observations),
-                "product": lambda: step.product(whole["gradient"]),
-                "check": lambda: check_step(**{**whole, "policy": policy}),
-            },
-            rounds=1 if len(step.theta) > 10**5 else 3,
-        )
-        runs = 2 if len(step.theta) > 10**5 else 4
-        base = times["forward"]
-        print(
-            f"{len(step.theta):>10,} {rows:>7,} {1e3 * base:>9.2f} ms "
-            f"{'×' + format(times['product'] / base, '.1f'):>9} "
-            f"{'×' + format(times['check'] / base, '.0f'):>11} {count[0] / runs:>9.0f}"
-        )
+    titles = ("D", "rows", "forward", "product", "check_step", "forwards")
+    print("{:>10} {:>7} {:>12} {:>9} {:>11} {:>9}".format(*titles))
+    for sizes, rows in SIZES + (LARGE if "--large" in sys.argv else ()):
+        measure(sizes, rows)
 
 
 if __name__ == "__main__":

@@ -262,7 +262,8 @@ def _power_of_diagnosis(seeds: int, only: tuple[str, ...], file_format: str) -> 
     from npgcheck.conformance.render_diagnosis import to_json
 
     with Progress() as progress:
-        report = run_diagnosis(tuple(range(seeds)), only or None, progress=progress)
+        jobs = 1 if only else os.cpu_count() or 1
+        report = run_diagnosis(tuple(range(seeds)), only or None, jobs=jobs, progress=progress)
     click.echo(_json(to_json(report)) if file_format == "json" else str(report))
     return 0 if report.passed else 1
 

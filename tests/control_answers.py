@@ -6,9 +6,11 @@ planted mistake shows at all, is decided without it.
 
 from __future__ import annotations
 
+import zlib
 from functools import lru_cache
 
 import numpy as np
+import pytest
 
 from npgcheck import oracles, problem_sets
 from npgcheck.conformance.contract import QUANTITIES
@@ -18,6 +20,15 @@ from npgcheck.conformance.subject import load
 
 CLOSE = 1e-6  # right controls agree to 1e-9 and better; planted mistakes are off by far more
 EPISODES = ("tabular", "softmax")
+
+
+def marks(control):
+    """What a test of this control needs. Of the plants in other styles one in twelve is tried by
+    default: they plant again, in other hands, what the first ones plant."""
+    found = [pytest.mark.torch] if control.needs == "torch" else []
+    if control.style and zlib.crc32(control.name.encode()) % 12:
+        found.append(pytest.mark.slow)
+    return found
 
 
 @lru_cache

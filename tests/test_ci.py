@@ -20,6 +20,7 @@ GATES = {
     "docs": "pytest",
     "proofs": "npgcheck",
     "power": "npgcheck",
+    "diagnosis": "npgcheck",
     "site": "mkdocs",
     "slow": "pytest",
     "fresh": "pytest",

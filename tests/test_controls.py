@@ -22,10 +22,7 @@ LIBRARIES = {"numpy", "scipy", "autograd", "torch"}
 
 
 def marked(chosen):
-    return [
-        pytest.param(c, id=c.name, marks=[pytest.mark.torch] if c.needs == "torch" else [])
-        for c in chosen
-    ]
+    return [pytest.param(c, id=c.name, marks=control_answers.marks(c)) for c in chosen]
 
 
 def needs(control):
@@ -94,6 +91,7 @@ X = {"natural_gradient", "update", "trust_region_proposal"}
 DECLARED = {  # deviations that they declare, so that the second routes disagree on purpose
     "declared-damping": X,
     "declared-truncated-cg": X,
+    "declared-damped-product-and-length": {*X, "fisher_vector_product"},
     "declared-empirical-fisher": {*X, "fisher", "fisher_vector_product"},
 }
 
@@ -173,6 +171,8 @@ ELSEWHERE = {
     # beyond the seventh digit
     "single-precision-inside",
     "gamma-in-single-precision",
+    "agent-single-precision",
+    "torch-single-precision",
     # each quantity is right under some convention, and no convention fits them all
     "length-from-unscaled-gradient",
     "update-forgets-the-horizon",

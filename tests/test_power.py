@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from importlib.util import find_spec
 
+import control_answers
 import pytest
 
 import npgcheck
@@ -17,8 +18,7 @@ from npgcheck.errors import Unsupported, UsageError
 
 
 def marked(chosen: tuple[Control, ...]) -> list:
-    marks = {"torch": [pytest.mark.torch]}
-    return [pytest.param(c.name, marks=marks.get(c.needs, [])) for c in chosen]
+    return [pytest.param(c.name, marks=control_answers.marks(c)) for c in chosen]
 
 
 def run(name: str, seed: int):

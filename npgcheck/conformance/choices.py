@@ -23,7 +23,15 @@ CHOICES: MappingProxyType[tuple[str, str], Choice] = MappingProxyType(
 )
 BY_NAME: MappingProxyType[str, Choice] = MappingProxyType(dict(ATLAS))
 _NUMERIC = frozenset(
-    {"damping", "damping_in_fisher", "cg_iterations", "solver_rtol", "entropy", "gae_lam", "gae_discount"}
+    {
+        "damping",
+        "damping_in_fisher",
+        "cg_iterations",
+        "solver_rtol",
+        "entropy",
+        "gae_lam",
+        "gae_discount",
+    }
 )
 
 

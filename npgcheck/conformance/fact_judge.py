@@ -72,6 +72,8 @@ def _times(cases: Cases, match: re.Match[str]) -> bool:
 
 def _some_factor(cases: Cases, match: re.Match[str]) -> bool:
     factors = []
+    if all(np.size(c.exact) == 1 for c in cases):
+        return False  # any two numbers are such multiples: it says nothing
     for yours, exact in (c.pair for c in _wrong(cases)):
         square = float(np.vdot(exact, exact))
         if square == 0.0:

@@ -23,10 +23,12 @@ from npgcheck.conformance.controls._network import ExactNetwork
 from npgcheck.conformance.controls._rows import BatchSoftmax, EpisodeSoftmax
 from npgcheck.conformance.controls.right_gaussian import GaussianBatch
 from npgcheck.conformance.controls.right_rows import GaeAsAMatrix
+from npgcheck.conformance.controls.wrong_weighting import UndiscountedWeighting
 from npgcheck.conformance.guard import LocalCaller
 from npgcheck.conformance.probes import Probe, probes
 from npgcheck.conformance.pure_problems import linear_systems, reward_streams
 from npgcheck.conformance.subject import load
+from npgcheck.errors import Unsupported
 
 #: No run with a usual seed asks these.
 SEED = 7919
@@ -36,9 +38,15 @@ POINTS = ("update", "train", "trust_region_proposal", "trust_region_step")
 #: Relations hold to rounding or not at all; conditioning leaves ten digits of sixteen.
 CLOSE = 1e-6
 
+_SOFTMAX: dict[str, Any] = {
+    "mdp": ExactSoftmax,
+    "batch": BatchSoftmax,
+    "episodes": EpisodeSoftmax,
+    "visits": UndiscountedWeighting,
+}
 _PIPELINES: dict[str, dict[str, Any]] = {
-    "tabular": {"mdp": ExactSoftmax, "batch": BatchSoftmax, "episodes": EpisodeSoftmax},
-    "softmax": {"mdp": ExactSoftmax, "batch": BatchSoftmax, "episodes": EpisodeSoftmax},
+    "tabular": _SOFTMAX,
+    "softmax": _SOFTMAX,
     "gaussian": {"mdp": ExactGaussian, "batch": GaussianBatch},
     "mlp": {"mdp": ExactNetwork},
 }
@@ -96,11 +104,13 @@ def readings(control: Control, quantity: str) -> list[list[Case]]:
     if subject.families == {"own"}:
         return []
     caller = LocalCaller(subject)
+    undiscounted = "missing-gamma-t" in control.label.every
     found: dict[tuple[str, str], list[Case]] = {}
     try:
         answers = _pure if not QUANTITIES[quantity].takes_problem else _asked
         for measures, probe, value in answers(caller, subject, quantity):
-            for measure in measures:
+            # What is said beside a convention is said under it.
+            for measure in [*measures, *["visits"] * undiscounted]:
                 for name, case in _cases(measure, probe, value):
                     found.setdefault((measure, name), []).append(case)
     finally:
@@ -145,8 +155,11 @@ def _cases(measure: str, probe: Probe, value: Array) -> Iterator[tuple[str, Case
     """The answer beside the exact one under every reading."""
     problem, quantity = probe.problem, probe.quantity
     if measure == "pure":
-        exact = _krylov(*probe.args) if quantity == "conjugate_gradient" else _gae(*probe.args)
-        yield "", Case(problem, probe.label, probe.args, value, exact)
+        if quantity == "conjugate_gradient":  # modulo the kernel of a singular system
+            exact, metric = _krylov(*probe.args), probe.args[0]
+        else:
+            exact, metric = _gae(*probe.args), None
+        yield "", Case(problem, probe.label, probe.args, value, exact, metric)
         return
     build = _PIPELINES.get(problem.family, {}).get(measure)
     if build is None:
@@ -155,7 +168,11 @@ def _cases(measure: str, probe: Probe, value: Array) -> Iterator[tuple[str, Case
     if quantity == "train":
         yield from _iterates(pipeline, probe, value)
         return
-    for name, exact in _exact(pipeline, quantity, problem, probe.args):
+    try:
+        exact_answers = list(_exact(pipeline, quantity, problem, probe.args))
+    except Unsupported:  # visits that do not settle
+        return
+    for name, exact in exact_answers:
         yours = value - problem.theta if quantity in POINTS else value
         modulo = quantity in POINTS or quantity == "natural_gradient"
         metric = _fisher(pipeline, problem) if modulo else None

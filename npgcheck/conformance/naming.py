@@ -21,7 +21,7 @@ def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
         if entry.default:
             continue
         number = None if isinstance(value, str) else float(value)
-        found.append(Diagnosis(stage, entry.name, entry.kind, number, note_of(entry.name, number)))  # type: ignore[arg-type]
+        found.append(Diagnosis(stage, entry.name, entry.kind, number, note_of(entry.name, number)))
     return tuple(found)
 
 

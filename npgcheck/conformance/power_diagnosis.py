@@ -10,8 +10,8 @@ left out of the registry: it then stands for a mistake that nobody has thought o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from statistics import median
@@ -19,7 +19,7 @@ from typing import Literal
 
 from npgcheck.conformance import fact_judge, told
 from npgcheck.conformance.controls import Control, controls, find
-from npgcheck.conformance.controls.pairs import random_pairs
+from npgcheck.conformance.controls.pairs import compose, random_pairs
 from npgcheck.conformance.power import verify_control
 from npgcheck.conformance.told import Outcome, Told
 
@@ -36,8 +36,16 @@ GROUPS: dict[Group, str] = {
 
 AIM: dict[Group, float] = {"single": 0.98, "pair": 0.90}
 """What a diagnosis should name."""
-GATE: dict[Group, float] = {"single": 0.30, "pair": 0.20}
+GATE: dict[Group, float] = {"single": 0.90, "pair": 0.45}
 """What it has to name now; below it the command fails. Raised whenever the diagnosis improves."""
+WRONG: dict[Group, float] = {
+    "single": 0.0,
+    "pair": 0.05,
+    "outside": 0.0,
+    "left out": 0.12,
+    "right": 0.0,
+}
+"""Wrong names and false facts that are put up with now, as a part of a list. The aim is none."""
 
 PAIRS = 60
 """Random pairs of a seed."""
@@ -115,17 +123,21 @@ class DiagnosisReport:
     @cached_property
     def below(self) -> tuple[str, ...]:
         """Gates that are not met, in words."""
-        found = []
+        found: list[str] = []
         for group, least in GATE.items():
             share = self.share(group)
             if share is not None and share < least:
                 found.append(f"{GROUPS[group]}: {share:.1%} named, at least {least:.0%} is asked")
+        for group, most in WRONG.items():
+            wrong, ran = self.count(group, "wrong name", "false fact"), len(self.of(group))
+            if ran and wrong > most * ran:
+                found.append(f"{GROUPS[group]}: {wrong} wrong of {ran}, at most {most:.0%} pass")
         return tuple(found)
 
     @property
     def passed(self) -> bool:
-        """No wrong name, no false fact, and the shares that are asked."""
-        return not self.wrong and not self.below
+        """No more wrong names and false facts than are put up with, and the shares asked."""
+        return not self.below
 
     @property
     def summary(self) -> str:
@@ -156,6 +168,7 @@ def run_diagnosis(
     *,
     pairs: int = PAIRS,
     leave_one_out: bool = True,
+    jobs: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> DiagnosisReport:
     """Runs planted subjects through the verifier and compares what it says with their labels.
@@ -164,8 +177,9 @@ def run_diagnosis(
         seeds: seeds of the drawn problems and of the random pairs.
         only: names of controls; all of them, and pairs, when None.
         pairs: random pairs for each seed; none where ``only`` is given.
-        leave_one_out: diagnose each labelled plant a second time without its own entries.
-        progress: called with each control's name before it runs.
+        leave_one_out: diagnose one plant of each label a second time without its own entries.
+        jobs: processes to share the work.
+        progress: called with each control's name before it runs, or when it has run.
 
     Raises:
         UsageError: there is no control of that name.
@@ -174,20 +188,61 @@ def run_diagnosis(
 
     started = time.perf_counter()
     chosen = controls() if only is None else tuple(find(name) for name in only)
-    rows = []
-    for seed in seeds:
-        work: list[tuple[Control, Group]] = [(c, group_of(c)) for c in chosen if not c.isolate]
-        if only is None:
-            work += [(c, "pair") for c in random_pairs(pairs, seed)]
-        if leave_one_out:
-            work += [(c, "left out") for c, group in work if group == "single"]
-        for control, group in work:
+    work = [task for seed in seeds for task in _work(chosen, seed, pairs if only is None else 0)]
+    if not leave_one_out:
+        work = [task for task in work if task[1] != "left out"]
+    rows = tuple(_in_turn(work, progress) if jobs == 1 else _shared(work, jobs, progress))
+    seconds = time.perf_counter() - started
+    return DiagnosisReport(rows, tuple(seeds), seconds, npgcheck.__version__)
+
+
+Task = tuple[Control, Group, int]
+
+
+def _work(chosen: Sequence[Control], seed: int, pairs: int) -> list[Task]:
+    """Everything that is diagnosed under one seed.
+
+    Of the plants that share a label one is diagnosed without its own entries, another one under
+    the next seed.
+    """
+    work: list[Task] = [(c, group_of(c), seed) for c in chosen if not c.isolate]
+    labels: dict[tuple[frozenset[str], ...], list[Control]] = {}
+    for control, group, _ in work:
+        if group == "single" and not (control.needs and find_spec(control.needs) is None):
+            labels.setdefault(control.label.names, []).append(control)
+    work += [(c, "pair", seed) for c in random_pairs(pairs, seed)]
+    return work + [(plants[seed % len(plants)], "left out", seed) for plants in labels.values()]
+
+
+def _in_turn(work: Sequence[Task], progress: Callable[[str], None] | None) -> Iterator[Row]:
+    for control, group, seed in work:
+        if progress is not None:
+            progress(f"{control.name}, {GROUPS[group]}, seed {seed}")
+        yield diagnose(control, group, seed)
+
+
+def _shared(
+    work: Sequence[Task], jobs: int, progress: Callable[[str], None] | None
+) -> Iterator[Row]:
+    """The same in several processes, which are told names: a composed class cannot be sent."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        found = pool.map(_elsewhere, [(c.name, group, seed) for c, group, seed in work])
+        for (control, group, seed), row in zip(work, found, strict=True):
             if progress is not None:
                 progress(f"{control.name}, {GROUPS[group]}, seed {seed}")
-            rows.append(diagnose(control, group, seed))
-    return DiagnosisReport(
-        tuple(rows), tuple(seeds), time.perf_counter() - started, npgcheck.__version__
-    )
+            yield replace(row, control=control)
+
+
+def _elsewhere(task: tuple[str, Group, int]) -> Row:
+    """One row in another process, with a control that can be sent back."""
+    name, group, seed = task
+    parts = [find(part) for part in name.split(" + ")]
+    control = compose(*parts) if len(parts) == 2 else parts[0]
+    assert control is not None  # it was composed before
+    return replace(diagnose(control, group, seed), control=parts[0])
 
 
 def group_of(control: Control) -> Group:

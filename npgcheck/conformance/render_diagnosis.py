@@ -8,6 +8,7 @@ from npgcheck.conformance.power_diagnosis import (
     AIM,
     GATE,
     GROUPS,
+    WRONG,
     DiagnosisReport,
     Group,
     Row,
@@ -79,7 +80,9 @@ def _totals(report: DiagnosisReport) -> list[str]:
             f"{GROUPS[group]}: {share:.1%} named{classes}; at least {GATE[group]:.0%} is asked, "
             f"the aim is {AIM[group]:.0%}"
         )
-    return [*out, *(f"BELOW: {text}" for text in report.below)]
+    lists = ", ".join(f"{most:.0%} of {GROUPS[group]}" for group, most in WRONG.items() if most)
+    out.append(f"wrong names and false facts: at most {lists}, else none; the aim is none")
+    return [*out, *(f"NOT MET: {text}" for text in report.below)]
 
 
 def to_json(report: DiagnosisReport) -> dict[str, Any]:
@@ -93,6 +96,7 @@ def to_json(report: DiagnosisReport) -> dict[str, Any]:
         "summary": report.summary,
         "aims": AIM,
         "gates": GATE,
+        "wrong_at_most": WRONG,
         "groups": {
             group: {
                 "planted": len(report.of(group)),
@@ -123,7 +127,8 @@ def _row(row: Row) -> dict[str, Any]:
                 "quantity": n.quantity,
                 "status": n.status,
                 "kind": n.kind,
-                "choices": sorted(n.choices),
+                "choice": n.choice,
+                "others": sorted(sorted(other) for other in n.others),
             }
             for n in row.said.names
         ],

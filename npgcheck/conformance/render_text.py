@@ -5,15 +5,17 @@ from __future__ import annotations
 import shlex
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from npgcheck.conformance.report import CheckResult, QuantitySummary, Report
+from npgcheck.conformance.report import CheckResult, Diagnosis, QuantitySummary, Report
 from npgcheck.conformance.wording import (
     counts_text,
     diagnosis_text,
     families_text,
+    formula_text,
     is_known,
     margin,
+    mend_text,
     pair_of_rows,
     plural,
     refutation,
@@ -159,16 +161,32 @@ class _Page:
         if result.explained_by:  # the mistake stands under the quantity that explains this one
             named = [d for d in named if d.kind != "bug"]
         if result.status == "fail" and not result.explained_by:
-            said = [diagnosis_text(d) for d in named[:_SHOWN]]
-            for index, text in enumerate(text for text in said if text != result.reason):
-                yield from self._entry("" if index else "diagnosis", text)
-            if named:
-                yield from self._entry("read on", f"npgcheck explain {named[0].choice}")
+            yield from self._diagnosed(named, result.reason)
         else:
             for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
+            if any(d.alternatives or d.reproduces for d in named) and not result.explained_by:
+                yield from self._diagnosed(named[:1], named[0].note)
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
+
+    def _diagnosed(self, named: Sequence[Diagnosis], said: str) -> Iterator[Line]:
+        """What it is, where the line above has not ``said`` so; its name, formula and mend; what
+        cannot be told from it; where to read on."""
+        texts = [t for d in named[:_SHOWN] for t in (diagnosis_text(d), formula_text(d))]
+        rows = [t for t in dict.fromkeys(texts) if t not in said]
+        for index, text in enumerate(rows):
+            yield from self._entry("" if index else "diagnosis", text)
+        if named and named[0].reproduces:
+            yield from self._entry("", f"reproduces {plural(named[0].reproduces, 'fresh answer')}")
+        if named and named[0].alternatives:
+            equals = ", ".join(named[0].alternatives[:_SHOWN])
+            yield from self._entry("or", f"{equals}: no answer that was asked tells them apart")
+        mends = dict.fromkeys(mend_text(d) for d in named if d.kind == "bug")
+        for index, text in enumerate(list(mends)[:_SHOWN]):
+            yield from self._entry("" if index else "mend", text)
+        if named:
+            yield from self._entry("read on", f"npgcheck explain {named[0].choice}")
 
     def _finding(self, result: CheckResult, only: bool) -> Iterator[Line]:
         said = refutation(result) if result.status == "fail" else result.reason

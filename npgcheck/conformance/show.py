@@ -99,7 +99,9 @@ def explanation(name: str | None) -> str:
     if name is None:
         return _all_names(BY_NAME)
     if name in BY_NAME:
-        return _choice_text(BY_NAME[name])
+        from npgcheck.conformance.explanation import choice_text
+
+        return choice_text(BY_NAME[name])
     if name in QUANTITIES:
         return _quantity_text(name, sorted(i for i in ids if _quantity_of(i) == name))
     if name in ids:
@@ -114,15 +116,14 @@ def explanation(name: str | None) -> str:
 
 
 def _all_names(choices: Any) -> str:
+    from npgcheck.conformance.atlas import STAGES
+
     lines = ["Quantities", ""]
     for quantity in QUANTITIES.values():
         lines += _row(quantity.signature, 60, quantity.meaning)
-    stages: dict[str, list[Any]] = {}
-    for choice in choices.values():
-        stages.setdefault(choice.stage, []).append(choice)
-    for stage, members in stages.items():
-        lines += ["", f"Choices of {stage}", ""]
-        for choice in members:
+    for page, title in STAGES.items():
+        lines += ["", title, ""]
+        for choice in (c for c in choices.values() if c.atlas == page):
             lines += _row(f"{choice.name} ({choice.kind})", 48, choice.formula)
     return "\n".join(lines) + "\n"
 
@@ -132,19 +133,6 @@ def _row(label: str, width: int, text: str) -> list[str]:
     if len(label) < width:
         return [f"  {label:<{width}}{text}"]
     return [f"  {label}", f"  {'':<{width}}{text}"]
-
-
-def _choice_text(choice: Any) -> str:
-    parts = [f"{choice.name} ({choice.kind}; stage {choice.stage})", ""]
-    for label, said in (
-        ("what it computes", choice.formula),
-        ("how it shows", choice.shows),
-        ("what to do", choice.mend),
-    ):
-        parts += [
-            textwrap.fill(said, 92, initial_indent=f"  {label:<18}", subsequent_indent=" " * 20)
-        ]
-    return "\n".join(parts) + "\n"
 
 
 def _quantity_text(name: str, ids: list[str]) -> str:

@@ -41,18 +41,25 @@ class Name:
         quantity: the function that it was given to.
         status: that check's status, ``fail`` or ``deviates``.
         kind: ``free``, ``convention``, ``approximation`` or ``bug``.
-        choices: the choice, and those that no answer can tell from it.
+        choice: the name.
+        others: what explains the whole subject equally well: sets of names, one for each.
     """
 
     quantity: str
     status: str
     kind: str
-    choices: frozenset[str]
+    choice: str
+    others: frozenset[frozenset[str]] = frozenset()
+
+    def right(self, names: frozenset[str]) -> bool:
+        """Whether the name, or an explanation of its class, holds nothing but these names."""
+        return self.choice in names or any(other <= names for other in self.others)
 
     @property
     def text(self) -> str:
         """The class in one line."""
-        return " or ".join(sorted(self.choices))
+        others = sorted(" + ".join(sorted(other)) for other in self.others)
+        return " or ".join(dict.fromkeys([self.choice, *others]))
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,8 @@ def read(report: Report) -> Told:
         refuted.add(result.quantity)
         serious = any(d.kind != "free" for d in result.diagnosis)
         for d in result.diagnosis:
-            choices = frozenset({d.choice, *getattr(d, "alternatives", ())})
-            names.append(Name(result.quantity, result.status, d.kind, choices))
+            others = frozenset(frozenset(text.split(" + ")) for text in d.alternatives)
+            names.append(Name(result.quantity, result.status, d.kind, d.choice, others))
         if not serious and result.kind == "value" and not result.explained_by:
             told = _statements(result.reason)
             facts += [Fact(result.quantity, t) for t in told if t and not t.startswith(SILENCE)]
@@ -114,12 +121,19 @@ def _statements(reason: str) -> list[str]:
 def wrong_names(told: Told, label: Label) -> tuple[str, ...]:
     """Names that hold nothing true of the subject, as ``quantity: name``.
 
-    A free choice blames nobody, and is not in the labels.
+    A free choice blames nobody, and is not in the labels. Where the whole truth stands among the
+    explanations that are said to be equal, the one that was picked of them is not wrong.
     """
+    if any(_is_whole(other, label) for name in told.names for other in name.others):
+        return ()
     serious = (n for n in told.names if n.kind != "free")
-    return tuple(
-        sorted({f"{n.quantity}: {n.text}" for n in serious if not n.choices & label.every})
-    )
+    return tuple(sorted({f"{n.quantity}: {n.text}" for n in serious if not n.right(label.every)}))
+
+
+def _is_whole(explanation: frozenset[str], label: Label) -> bool:
+    """Whether an explanation names every planted choice, and nothing else."""
+    named = all(explanation & wanted for wanted in label.names)
+    return bool(label.names) and named and explanation <= label.every
 
 
 def outcome(told: Told, label: Label) -> Outcome:
@@ -130,16 +144,29 @@ def outcome(told: Told, label: Label) -> Outcome:
         return "false fact"
     if not told.refuted:
         return "not seen"
-    named = [any(n.choices & wanted for n in told.names) for wanted in label.names]
+    named = [_named(told, wanted, label) for wanted in label.names]
     if named and all(named):
-        given = [n for n in told.names if n.choices & label.wanted]
+        given = [n for n in told.names if n.kind != "free" and n.right(label.every)]
         return "deviates" if all(n.status == "deviates" for n in given) else "named"
     if any(named):
         return "one of two"
     return "facts" if told.facts else "unnamed"
 
 
+def _named(told: Told, wanted: frozenset[str], label: Label) -> bool:
+    """Whether one planted choice is named, by itself or in a class of explanations."""
+    return any(
+        name.choice in wanted
+        or any(other & wanted and other <= label.every for other in name.others)
+        for name in told.names
+    )
+
+
 def class_sizes(told: Told, label: Label) -> tuple[int, ...]:
-    """For each planted choice that was named, how many names the smallest class holds."""
-    sizes = ([len(n.choices) for n in told.names if n.choices & wanted] for wanted in label.names)
-    return tuple(min(each) for each in sizes if each)
+    """How many explanations the report holds for equal; nothing where no planted choice is named.
+
+    The one that it gives, and all the others that it lists.
+    """
+    if not any(_named(told, wanted, label) for wanted in label.names):
+        return ()
+    return (1 + len(frozenset[frozenset[str]]().union(*(n.others for n in told.names))),)

@@ -263,9 +263,8 @@ def _inconsistent(state: Run, quantity: str, records: Sequence[Record], own: Fit
 def _apart(found: Sequence[tuple[str, Any, Any]]) -> tuple[Diagnosis, ...]:
     """The names of disagreements between the quantities."""
     names = dict.fromkeys(_DISAGREE[stage] for stage, _, _ in found if stage in _DISAGREE)
-    return tuple(
-        Diagnosis(c.stage, c.name, c.kind, None, c.said()) for c in map(BY_NAME.get, names)
-    )  # type: ignore[union-attr]
+    entries = [BY_NAME[name] for name in names]
+    return tuple(Diagnosis(c.stage, c.name, c.kind, None, c.said()) for c in entries)
 
 
 _DISAGREE = {

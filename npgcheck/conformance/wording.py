@@ -75,6 +75,22 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     return text if diagnosis.kind in ("free", "bug") else f"{text} ({diagnosis.kind})"
 
 
+def formula_text(diagnosis: Diagnosis) -> str:
+    """The name and the formula of a choice; its words where the atlas does not know it."""
+    from npgcheck.conformance.choices import BY_NAME
+
+    entry = BY_NAME.get(diagnosis.choice)
+    return diagnosis_text(diagnosis) if entry is None else f"{entry.name}: {entry.formula}"
+
+
+def mend_text(diagnosis: Diagnosis) -> str:
+    """How to mend it."""
+    from npgcheck.conformance.choices import BY_NAME
+
+    entry = BY_NAME.get(diagnosis.choice)
+    return "" if entry is None else entry.mend
+
+
 def families_text(families: Sequence[str]) -> str:
     """``("tabular", "softmax")`` → ``"softmax, tabular and shared features"``."""
     softmax = [

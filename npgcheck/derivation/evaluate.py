@@ -111,6 +111,8 @@ class Evaluator:
 
     # -- plumbing -------------------------------------------------------------------------
     def _constant(self, value: LogLinear, at: _At) -> Jet:
+        if not at.directions:
+            return Jet([value], ())
         zero = LogLinear(self.ring.const(Fraction(0)))
         return Jet([value, *([zero] * (len(monomials(at.shape)) - 1))], at.shape)
 

@@ -103,11 +103,15 @@ class Jet:
         self.shape = (len(self.entries) - 1,) if shape is None else shape
 
     def __add__(self, other: Jet) -> Jet:
+        if not self.shape:
+            return Jet([self.entries[0] + other.entries[0]], ())
         pairs = zip(self.entries, other.entries, strict=True)
         return Jet([a + b for a, b in pairs], self.shape)
 
     def __mul__(self, other: Jet) -> Jet:
         a, b = self.entries, other.entries
+        if not self.shape:
+            return Jet([a[0] * b[0]], ())
         full = [not entry.vanishes() for entry in a]
         # (uv)_k = Σ_j u_j v_{k−j}
         return Jet(

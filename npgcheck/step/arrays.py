@@ -78,6 +78,13 @@ def maker(like: Any, double: bool = False) -> Maker:
     return lambda array: np.array(array, dtype=kind)
 
 
+def has_double(like: Any) -> bool:
+    """Whether arrays of this kind can be float64: jax has to be asked for it beforehand."""
+    if not type(like).__module__.startswith(("jax", "jaxlib")):
+        return True
+    return bool(sys.modules["jax"].config.jax_enable_x64)
+
+
 def in_double(observations: Any) -> Any:
     """Observations in float64, where they are floating-point numbers of a coarser kind."""
     if hasattr(observations, "detach") and hasattr(observations, "is_floating_point"):

@@ -48,7 +48,7 @@ def named(name: str, value: float | None = None, note: str = "") -> Diagnosis:
     """
     choice = entry(name)
     said = note or note_of(name, value)
-    return Diagnosis(choice.stage, name, choice.kind, value, said)  # type: ignore[arg-type]
+    return Diagnosis(choice.stage, name, choice.kind, value, said)
 
 
 def cost(names: Iterable[str]) -> tuple[int, float]:

@@ -100,7 +100,7 @@ def read_policy(
         return outputs
 
     outputs = function(like, rows)
-    if kind != "float64" or dtype != "float64":
+    if (kind != "float64" or dtype != "float64") and arrays.has_double(theta):
         double = _in_double(policy, theta, values, rows, law, packed, len(actions))
         if double is not None:
             outputs, kind = function(*double), "float64"

@@ -1,4 +1,4 @@
-"""MkDocs hooks: judged theory pages, tables from the code, mathematics without scripts or network.
+"""MkDocs hooks: judged theory pages, the atlas, tables from the code, formulas without scripts.
 
 Evidence about a claim that has changed since stops every build; a refuted claim, a surviving
 planted fault, an unknown TeX command or an unknown table name stops a strict one.
@@ -46,10 +46,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds the theory pages, the evidence as JSON, and the font for mathematics."""
+    """Adds the theory and atlas pages, the evidence as JSON, and the font for mathematics."""
+    import atlas
     import theory
 
-    for path, text in theory.pages(STATE["evidence"]).items():
+    pages = {**theory.pages(STATE["evidence"]), **atlas.pages()}
+    for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     evidence = json.dumps(STATE["evidence"], indent=1, ensure_ascii=False)
     files.append(File.generated(config, "evidence.json", content=evidence))

@@ -51,16 +51,39 @@ def planted_right() -> str:
     return "\n".join(rows)
 
 
+def planted_outside() -> str:
+    """Mistakes that are in no registry: only facts may be told about them."""
+    from npgcheck.conformance.controls import controls
+
+    rows = ["| name | what is planted | seen in |", "|---|---|---|"]
+    for c in controls("wrong"):
+        if not c.label.names:
+            seen = ", ".join(f"`{q}`" for q in sorted(c.refutes))
+            rows.append(f"| `{c.name}` | {_cell(c.description)} | {seen} |")
+    return "\n".join(rows)
+
+
+def planted_suspicious() -> str:
+    """Right subjects in unusual combinations of conventions."""
+    from npgcheck.conformance.controls import controls
+
+    rows = ["| name | how it computes |", "|---|---|"]
+    for c in controls("right"):
+        if c.style == "suspicious":
+            rows.append(f"| `{c.name}` | {_cell(c.description)} |")
+    return "\n".join(rows)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
 def choices() -> str:
-    """Every named choice that a verdict can be explained with, by stage."""
+    """Every named choice that is no mistake, by stage; mistakes stand in the atlas."""
     from npgcheck.conformance.choices import CHOICES
 
     rows = ["| stage | choice | kind | what it computes |", "|---|---|---|---|"]
-    for c in CHOICES.values():
+    for c in (c for c in CHOICES.values() if c.kind != "bug"):
         kind = "the contract's own" if c.default else c.kind
         rows.append(f"| `{c.stage}` | `{c.name}` | {kind} | {_cell(c.formula)} |")
     return "\n".join(rows)
@@ -82,6 +105,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "contract": contract,
     "planted-mistakes": planted_mistakes,
     "planted-equivalents": planted_equivalents,
+    "planted-outside": planted_outside,
     "planted-right": planted_right,
     "planted-steps": planted_steps,
+    "planted-suspicious": planted_suspicious,
 }

@@ -52,12 +52,11 @@ class Seen:
     @property
     def text(self) -> str:
         """The place, and how sure it is."""
-        said = {
-            "confirmed": "confirmed there",
-            "read": "read off the code; not confirmed by its authors",
-            "textbook": "no public case is known",
-        }[self.mark]
-        return f"{self.where} ({said})" if self.where else said
+        if self.mark == "textbook":
+            return self.where or "no public case is known"
+        confirmed = self.mark == "confirmed"
+        said = "confirmed there" if confirmed else "read there; not confirmed by its authors"
+        return f"{self.where} ({said})"
 
 
 TEXTBOOK = (Seen("", "textbook"),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -10,12 +12,20 @@ from npgcheck.conformance.atlas.entry import Choice
 SHOWS = ("advantage_estimate",)
 
 
-def residuals(rewards, values, after, terminated, truncated, discount, lam):
+def residuals(
+    rewards: Any,
+    values: Any,
+    after: Any,
+    terminated: Any,
+    truncated: Any,
+    discount: Any,
+    lam: Any,
+) -> Any:
     """δ_t = r + γ(1 − terminated)V(s′) − V(s)."""
     return rewards + discount * np.where(terminated, 0.0, after) - values
 
 
-def sums(delta, ends, decay):
+def sums(delta: Any, ends: Any, decay: Any) -> Any:
     """Σ_l decay^l δ_{t+l} up to the next end, backwards."""
     found, running = np.zeros(len(delta)), 0.0
     for t in reversed(range(len(delta))):
@@ -24,20 +34,20 @@ def sums(delta, ends, decay):
     return found
 
 
-def _usual(args):
+def _usual(args: Any) -> Any:
     ends = np.asarray(args[3], bool) | np.asarray(args[4], bool)
     return residuals(*args), ends, args[5] * args[6]
 
 
-def _lambda_is(value):
-    def change(args, _):
+def _lambda_is(value: Any) -> Any:
+    def change(args: Any, _: Any) -> Any:
         delta, ends, _decay = _usual(args)
         return sums(delta, ends, args[5] * value)
 
     return change
 
 
-def _late(args, _):
+def _late(args: Any, _: Any) -> Any:
     """The flags of step t are applied at step t + 1: done is read one step late."""
     late = np.concatenate([[False], np.asarray(args[3], bool)[:-1]])
     cut = np.concatenate([[False], np.asarray(args[4], bool)[:-1]])
@@ -45,17 +55,17 @@ def _late(args, _):
     return sums(delta, late | cut, args[5] * args[6])
 
 
-def _late_reset(args, _):
+def _late_reset(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     return sums(delta, np.concatenate([[False], ends[:-1]]), decay)
 
 
-def _early_reset(args, _):
+def _early_reset(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     return sums(delta, np.concatenate([ends[1:], [True]]), decay)
 
 
-def _next_row(args, _):
+def _next_row(args: Any, _: Any) -> Any:
     """The flags of step t + 1 are applied at step t."""
     early = np.append(np.asarray(args[3], bool)[1:], False)
     cut = np.append(np.asarray(args[4], bool)[1:], False)
@@ -63,7 +73,7 @@ def _next_row(args, _):
     return sums(delta, early | cut, args[5] * args[6])
 
 
-def _next_row_repeated(args, _):
+def _next_row_repeated(args: Any, _: Any) -> Any:
     """The flags of step t + 1 are applied at step t, the last ones twice."""
     early = np.append(np.asarray(args[3], bool)[1:], bool(args[3][-1]))
     cut = np.append(np.asarray(args[4], bool)[1:], bool(args[4][-1]))
@@ -71,42 +81,46 @@ def _next_row_repeated(args, _):
     return sums(delta, early | cut, args[5] * args[6])
 
 
-def _returns(args, _):
+def _returns(args: Any, _: Any) -> Any:
     return sums(*_usual(args)) + args[1]
 
 
-def _next_index(args, _):
+def _next_index(args: Any, _: Any) -> Any:
     """V(s′) read as values[t + 1]: after a time-out that is the state after the reset."""
     after = np.append(args[1][1:], args[2][-1])
-    delta = residuals(args[0], args[1], after, *args[3:])
+    delta = residuals(args[0], args[1], after, args[3], args[4], args[5], args[6])
     return sums(delta, _usual(args)[1], args[5] * args[6])
 
 
-def _rollout_end(args, _):
+def _rollout_end(args: Any, _: Any) -> Any:
     terminated = np.array(args[3], bool)
     terminated[-1] = True
-    return sums(residuals(*args[:3], terminated, *args[4:]), _usual(args)[1], args[5] * args[6])
+    return sums(
+        residuals(args[0], args[1], args[2], terminated, args[4], args[5], args[6]),
+        _usual(args)[1],
+        args[5] * args[6],
+    )
 
 
-def _last_zero(args, _):
+def _last_zero(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     delta = delta.copy()
     delta[-1] = 0.0
     return sums(delta, ends, decay)
 
 
-def _swapped(args, _):
+def _swapped(args: Any, _: Any) -> Any:
     rewards, values, after, terminated, truncated, gamma, lam = args
     delta = residuals(rewards, values, after, terminated, truncated, lam, gamma)
     return sums(delta, _usual(args)[1], gamma * lam)
 
 
-def _only_terminations(args, _):
+def _only_terminations(args: Any, _: Any) -> Any:
     delta, _ends, decay = _usual(args)
     return sums(delta, np.asarray(args[3], bool), decay)
 
 
-def _forwards(args, _):
+def _forwards(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     found, running = np.zeros(len(delta)), 0.0
     for t in range(len(delta)):
@@ -117,33 +131,42 @@ def _forwards(args, _):
     return found
 
 
-def _no_baseline(args, _):
+def _no_baseline(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     return sums(delta + args[1], ends, decay)
 
 
-def _residual_alone(args, _):
+def _residual_alone(args: Any, _: Any) -> Any:
     return residuals(*args)
 
 
-def _negated(args, _):
+def _negated(args: Any, _: Any) -> Any:
     return -sums(*_usual(args))
 
 
-def _no_discount_but_lambda(args, _):
+def _no_discount_but_lambda(args: Any, _: Any) -> Any:
     delta, ends, _decay = _usual(args)
     return sums(delta, ends, args[5])
 
 
-def _weight_missing(args, _):
+def _weight_missing(args: Any, _: Any) -> Any:
     delta, ends, _decay = _usual(args)
     return sums(delta, ends, 1.0)
 
 
-def _gae(name, formula, shows, mend, change, *forms, note, value="", seen=None, kind="bug"):
+def _gae(
+    name: str,
+    formula: str,
+    shows: str,
+    mend: str,
+    change: Any,
+    *forms: Any,
+    note: str,
+    seen: Any = None,
+) -> Any:
     more = {} if seen is None else {"seen": seen}
     return Choice(
-        "episode_ends", value or name, name, kind, formula, shows, mend, note=note,
+        "episode_ends", name, name, "bug", formula, shows, mend, note=note,
         visible=SHOWS, change={"gae": change}, forms=tuple({"gae": f} for f in forms), **more,
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -12,7 +14,7 @@ F = ("fisher", "fisher_vector_product", *SOLVES)
 NOT_G = {"policy_gradient": "F does not enter g"}
 
 
-def _weighted(v, critic, row_critic):
+def _weighted(v: Any, critic: Any, row_critic: Any) -> Any:
     """Σ w c² φφᵀ."""
     rows = v.pipeline.rows
     if rows is not None and row_critic is not None:
@@ -23,27 +25,27 @@ def _weighted(v, critic, row_critic):
     return phi.T @ (weights[:, None] * phi)
 
 
-def _loss_outer(v, F):
+def _loss_outer(v: Any, F: Any) -> Any:
     return _weighted(v, v["critic"], v["row_critic"])
 
 
-def _loss_outer_q(v, F):
+def _loss_outer_q(v: Any, F: Any) -> Any:
     rows, critic = v.pipeline.rows, v["row_critic"]
     row = None if rows is None or critic is None else critic + rows.values
     return _weighted(v, v["q_value"], row)
 
 
-def _mean_gradient(v, F):
+def _mean_gradient(v: Any, F: Any) -> Any:
     return np.outer(v["g"], v["g"])
 
 
-def _mean_feature(v, F):
+def _mean_feature(v: Any, F: Any) -> Any:
     """Σ_a π ψψᵀ of the mean feature: (Σ_s d(s) J)ᵀ…, the expectation inside the product."""
     mean = np.einsum("s,sa,sad->d", v["f_weights"], v["f_action_weights"], v["jacobian"])
     return np.outer(mean, mean)
 
 
-def _centred_outer(v, F):
+def _centred_outer(v: Any, F: Any) -> Any:
     """E[ψψᵀ] − E[ψ]E[ψ]ᵀ with one mean over all states."""
     joint = (v["f_weights"][:, None] * v["f_action_weights"]).ravel()
     psi = v["jacobian"].reshape(len(joint), -1)
@@ -51,25 +53,25 @@ def _centred_outer(v, F):
     return psi.T @ (joint[:, None] * psi) - np.outer(mean, mean)
 
 
-def _centred(v, F):
+def _centred(v: Any, F: Any) -> Any:
     return F - np.outer(v["g"], v["g"])
 
 
-def _covariance(v, F):
+def _covariance(v: Any, F: Any) -> Any:
     """numpy's covariance of the rows' scores, which divides by N − 1."""
     if v.pipeline.rows is None:
         return np.full_like(F, np.nan)
     return np.atleast_2d(np.cov(v["row_scores"], rowvar=False))
 
 
-def _second_central_moment(v, F):
+def _second_central_moment(v: Any, F: Any) -> Any:
     phi, w = v["row_scores"], v["row_weights"]
     if phi is None:
         return np.full_like(F, np.nan)
     return phi.T @ (w[:, None] * phi) - np.outer(w @ phi, w @ phi)
 
 
-def _mean_observation(v, F):
+def _mean_observation(v: Any, F: Any) -> Any:
     """E[o]E[o]ᵀ where E[ooᵀ] belongs, in the block of a Gaussian's mean."""
     if v.problem.family != "gaussian":
         return np.full_like(F, np.nan)
@@ -80,7 +82,7 @@ def _mean_observation(v, F):
     return out
 
 
-def _blocks(v, F, by):
+def _blocks(v: Any, F: Any, by: Any) -> Any:
     """Keeps the blocks within one feature (by 0) or one action (by 1)."""
     if not v.discrete or not _linear(v):
         return np.full_like(F, np.nan)
@@ -91,11 +93,11 @@ def _blocks(v, F, by):
     return np.where(label[:, None] == label[None, :], F, 0.0)
 
 
-def _linear(v):
+def _linear(v: Any) -> Any:
     return v.problem.family in ("tabular", "softmax", "gaussian")
 
 
-def _kronecker(v, F):
+def _kronecker(v: Any, F: Any) -> Any:
     if not v.discrete or not _linear(v):
         return np.full_like(F, np.nan)
     x, pi, w = np.asarray(v.problem.observations), v["pi"], v["f_weights"]
@@ -105,12 +107,12 @@ def _kronecker(v, F):
     return np.kron(inputs, outputs)
 
 
-def _rows(v):
+def _rows(v: Any) -> Any:
     rows = v.pipeline.rows
     return np.nan if rows is None else float(len(rows.rewards))
 
 
-def _std_block(v, F, factor):
+def _std_block(v: Any, F: Any, factor: Any) -> Any:
     if not _linear(v):
         return np.full_like(F, np.nan)
     m = v.problem.action_size
@@ -119,32 +121,32 @@ def _std_block(v, F, factor):
     return scale[:, None] * F * scale
 
 
-def _unit_variance(v, F):
+def _unit_variance(v: Any, F: Any) -> Any:
     """J_μᵀJ_μ + 2 J_ℓᵀJ_ℓ: the mean's block with Σ = I."""
     w, m, s = v["f_weights"], v["mean_jacobian"], v["std_jacobian"]
     return np.einsum("s,smd,sme->de", w, m, m) + 2.0 * np.einsum("s,smd,sme->de", w, s, s)
 
 
-def _unit_variance_mean(v, F):
+def _unit_variance_mean(v: Any, F: Any) -> Any:
     w, m = v["f_weights"], v["mean_jacobian"]
     return np.einsum("s,smd,sme->de", w, m, m)
 
 
-def _identity_std(v, F):
+def _identity_std(v: Any, F: Any) -> Any:
     w, s = v["f_weights"], v["std_jacobian"]
     return _unit_variance_mean(v, F) + np.einsum("s,smd,sme->de", w, s, s)
 
 
-def _outputs(v):
+def _outputs(v: Any) -> Any:
     return float(v.problem.num_actions if v.discrete else v.problem.action_size)
 
 
-def _times(factor):
+def _times(factor: Any) -> Any:
     return {"F": lambda v, F: factor * F}
 
 
-def _coordinate_in_f(slope):
-    def change(v, F):
+def _coordinate_in_f(slope: Any) -> Any:
+    def change(v: Any, F: Any) -> Any:
         if not _linear(v):
             return np.full_like(F, np.nan)
         m = v.problem.action_size
@@ -227,7 +229,8 @@ ENTRIES = (
            "exact when all states share one policy (Martens & Grosse 2015)",
            "use the whole matrix where it can be afforded",
            note="Kronecker-factored: the mean of a product taken as a product of means",
-           visible=F, hidden={**NOT_G, "one policy for all states": "the second factor is constant"},
+           visible=F,
+           hidden={**NOT_G, "one policy for all states": "the second factor is constant"},
            change={"F": _kronecker}, reads=("pi", "f_weights"), families=("discrete",)),
     Choice("fisher", "unit_variance", "unit-variance-fisher", "convention",
            "F = Σ_s w J_μᵀ J_μ + …, with Σ = I in place of Σ = diag σ²",
@@ -281,7 +284,8 @@ ENTRIES = (
            "sum over the outputs, average over the rows",
            note="F is scaled by the number of outputs", seen=(sources.OUTPUT_DIMENSION,),
            visible=F, hidden={**NOT_G, "direction at λ = 0": "a factor of F changes lengths only"},
-           change={"F": lambda v, F: F / _outputs(v)}, forms=({"F": lambda v, F: F * _outputs(v)},)),
+           change={"F": lambda v, F: F / _outputs(v)},
+           forms=({"F": lambda v, F: F * _outputs(v)},)),
     Choice("fisher_factor", "negated", "fisher-negated", "bug",
            "F = +E[∇² log π] in place of −E[∇² log π]", "F is negative semidefinite",
            "F = −E[∇² log π] = E[φφᵀ]", note="the sign of F is flipped", visible=F,
@@ -309,12 +313,14 @@ ENTRIES = (
            "divide by the mean length, or declare fisher_scale='unnormalised'",
            note="Fisher matrix of whole trajectories", visible=F,
            seen=(Seen("Peters, Vijayakumar & Schaal 2005; Kakade 2001, section 3", "textbook"),),
-           told=False, hidden={"fisher": "in expectation it is the unnormalised undiscounted F, which is "
+           told=False,
+           hidden={"fisher": "in expectation it is the unnormalised undiscounted F, which is "
                    "reported by that name"}),
     Choice("fisher", "joint", "joint-actor-critic-fisher", "approximation",
            "the Fisher matrix of policy and value together, on shared weights",
            "not through this contract: problems have no critic with weights of its own",
            "differentiate the policy's KL alone",
            seen=(Seen("Wu et al. 2017 (ACKTR), section 3.1", "textbook"),),
-           told=False, hidden={"every quantity": "the contract's policies share no weights with a critic"}),
+           told=False,
+           hidden={"every quantity": "the contract's policies share no weights with a critic"}),
 )  # fmt: skip

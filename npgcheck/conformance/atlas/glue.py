@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -10,12 +12,12 @@ from npgcheck.conformance.atlas.entry import Choice, Seen
 G = ("policy_gradient", "natural_gradient", "update")
 
 
-def _rows(v):
+def _rows(v: Any) -> Any:
     rows = v.pipeline.rows
     return np.nan if rows is None else float(len(rows.rewards))
 
 
-def _times(f):
+def _times(f: Any) -> Any:
     return {"g": lambda v, g: f(v) * g}
 
 

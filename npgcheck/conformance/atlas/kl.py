@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -13,49 +15,49 @@ SECOND_ORDER = {
 }
 
 
-def _discrete(f):
+def _discrete(f: Any) -> Any:
     """A change of the divergence at every state: f(π, log π, log π′) → (S,)."""
 
-    def change(v, value):
-        terms, parts = value
+    def change(v: Any, value: Any) -> Any:
+        parts = value[1]
         return f(parts.weights[0], parts.old, parts.new), parts
 
     return change
 
 
-def _gaussian(f):
+def _gaussian(f: Any) -> Any:
     """f(m₀, σ₀, m₁, σ₁) → (S, m), summed over the dimensions."""
 
-    def change(v, value):
-        terms, parts = value
+    def change(v: Any, value: Any) -> Any:
+        parts = value[1]
         return f(*parts.old, *parts.new).sum(axis=1), parts
 
     return change
 
 
-def _both_ways(v, value, weight):
-    from npgcheck.conformance.diagnosis.predict import divergence
+def _both_ways(v: Any, value: Any, weight: Any) -> Any:
+    from npgcheck.conformance.diagnosis.kl import divergence
 
     terms, parts = value
     back = divergence(parts.swapped(), v.discrete)
     return weight * (terms + back), parts
 
 
-def _worst(v, value):
+def _worst(v: Any, value: Any) -> Any:
     terms, parts = value
     visited = v["f_weights"] > 0
     return np.full_like(terms, terms[visited].max()), parts
 
 
-def _log_ratio(v, other):
+def _log_ratio(v: Any, other: Any) -> Any:
     rows, policy = v.pipeline.rows, v.reference.policy
     observations = np.asarray(v.problem.observations)[rows.states]
     new = policy.log_prob(other, observations, rows.actions)
     return policy.log_prob(v.reference.theta, observations, rows.actions) - new
 
 
-def _estimate(f):
-    def change(v, value):
+def _estimate(f: Any) -> Any:
+    def change(v: Any, value: Any) -> Any:
         if v.pipeline.rows is None:
             return value
         return (float(v["row_weights"] @ f(_log_ratio(v, value[1]))), *value[1:])
@@ -63,7 +65,7 @@ def _estimate(f):
     return change
 
 
-def _new_occupancy(v, value):
+def _new_occupancy(v: Any, value: Any) -> Any:
     from npgcheck.conformance.diagnosis.pipeline import log_softmax
 
     if not v.discrete or v.base.sampled != "mdp":
@@ -78,11 +80,11 @@ def _new_occupancy(v, value):
     return (value[0] * float(d @ terms) / usual if usual else value[0], *value[1:])
 
 
-def _log_plus(v, log_pi, c):
+def _log_plus(v: Any, log_pi: Any, c: Any) -> Any:
     return np.log(np.exp(log_pi) + c)
 
 
-def _root(f):
+def _root(f: Any) -> Any:
     return lambda v, value: (f(value[0]), *value[1:])
 
 
@@ -153,7 +155,8 @@ ENTRIES = (
            families=("discrete",)),
     Choice("kl", "half", "kl-factor-two", "bug", "½ KL or 2 KL",
            "the trust region is √2 too wide or too narrow", "KL = Σ_a π log π/π′, without a factor",
-           note="KL is wrong by a factor of two", visible=KL, change={"kl": _root(lambda k: 0.5 * k)},
+           note="KL is wrong by a factor of two", visible=KL,
+           change={"kl": _root(lambda k: 0.5 * k)},
            forms=({"kl": _root(lambda k: 2.0 * k)},)),
     Choice("kl", "mean_over_actions", "kl-mean-over-actions", "bug", "1/A Σ_a π log π/π′",
            "A times too small", "sum over the actions", note="a mean over the actions, not a sum",

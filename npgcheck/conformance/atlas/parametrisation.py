@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice, Seen
@@ -9,11 +11,11 @@ from npgcheck.conformance.atlas.entry import Choice, Seen
 ALL = ("score", "policy_gradient", "fisher", "fisher_vector_product", "natural_gradient", "update")
 
 
-def _linear(v):
+def _linear(v: Any) -> Any:
     return v.problem.family in ("tabular", "softmax", "gaussian")
 
 
-def _action_major(v, t):
+def _action_major(v: Any, t: Any) -> Any:
     """Rows of T take the entries [feature, action] in the order [action, feature]."""
     if not v.discrete or not _linear(v):
         return np.full_like(t, np.nan)
@@ -21,20 +23,20 @@ def _action_major(v, t):
     return np.eye(k * a)[np.arange(k * a).reshape(k, a).T.ravel()]
 
 
-def _std_first(v, t):
+def _std_first(v: Any, t: Any) -> Any:
     m, size = v.problem.action_size, len(t)
     return np.eye(size)[np.r_[np.arange(size - m, size), np.arange(size - m)]]
 
 
-def _mean_transposed(v, t):
+def _mean_transposed(v: Any, t: Any) -> Any:
     k, m, size = v.problem.observation_size, v.problem.action_size, len(t)
     return np.eye(size)[np.r_[np.arange(k * m).reshape(k, m).T.ravel(), np.arange(k * m, size)]]
 
 
-def _coordinate(slope):
+def _coordinate(slope: Any) -> Any:
     """T = diag(1, …, d log σ/dη) for a scale η in place of log σ."""
 
-    def change(v, t):
+    def change(v: Any, t: Any) -> Any:
         if v.problem.family != "gaussian":
             return np.full_like(t, np.nan)
         m = v.problem.action_size
@@ -43,33 +45,33 @@ def _coordinate(slope):
     return change
 
 
-def _softplus_slope(sigma):
+def _softplus_slope(sigma: Any) -> Any:
     return (1.0 - np.exp(-sigma)) / sigma
 
 
-def _read_transposed(v):
+def _read_transposed(v: Any) -> Any:
     k, a = v.problem.observation_size, v.problem.num_actions
     return v.theta.reshape(a, k).T.ravel()
 
 
-def _read_std_first(v):
+def _read_std_first(v: Any) -> Any:
     m = v.problem.action_size
     return np.r_[v.theta[m:], v.theta[:m]]
 
 
-def _read_mean_transposed(v):
+def _read_mean_transposed(v: Any) -> Any:
     k, m = v.problem.observation_size, v.problem.action_size
     return np.r_[v.theta[: k * m].reshape(m, k).T.ravel(), v.theta[k * m :]]
 
 
-def _mean_columns(v, j):
+def _mean_columns(v: Any, j: Any) -> Any:
     """Columns of a Jacobian in the order of W.T."""
     k, m = v.problem.observation_size, v.problem.action_size
     return j[:, :, np.r_[np.arange(k * m).reshape(k, m).T.ravel(), np.arange(k * m, j.shape[2])]]
 
 
-def _gaussian_at(index, theta):
-    def change(v, value):
+def _gaussian_at(index: Any, theta: Any) -> Any:
+    def change(v: Any, value: Any) -> Any:
         if v.problem.family != "gaussian":
             return np.full_like(value, np.nan)
         found = v.reference.policy.mean_log_std(theta(v), v.problem.observations)[index]
@@ -78,25 +80,25 @@ def _gaussian_at(index, theta):
     return change
 
 
-def _std_rows_first(v, j):
+def _std_rows_first(v: Any, j: Any) -> Any:
     m = v.problem.action_size
     return np.concatenate([j[:, :, -m:], j[:, :, :-m]], axis=2)
 
 
-def _transposed_logits(v, z):
+def _transposed_logits(v: Any, z: Any) -> Any:
     if not _linear(v):
         return np.full_like(z, np.nan)
     return v.reference.policy.logits(_read_transposed(v), v.problem.observations)
 
 
-def _transposed_jacobian(v, j):
+def _transposed_jacobian(v: Any, j: Any) -> Any:
     if not _linear(v):
         return np.full_like(j, np.nan)
     k, a = v.problem.observation_size, v.problem.num_actions
     return j[:, :, np.arange(k * a).reshape(k, a).T.ravel()]
 
 
-def _without_last(v, j):
+def _without_last(v: Any, j: Any) -> Any:
     out = np.array(j)
     out[:, -1, :] = 0.0
     return out
@@ -125,7 +127,8 @@ ENTRIES = (
            "θ is read as [log_std, W] in place of [W, log_std]", "another policy altogether",
            "θ = [W.ravel(), log_std]", note="θ is read with log σ before W",
            visible=("log_prob", "kl", *ALL),
-           change={"mean": _gaussian_at(0, _read_std_first), "std": _gaussian_at(1, _read_std_first),
+           change={"mean": _gaussian_at(0, _read_std_first),
+                   "std": _gaussian_at(1, _read_std_first),
                    "mean_jacobian": lambda v, j: _std_rows_first(v, j),
                    "std_jacobian": lambda v, j: _std_rows_first(v, j)},
            forms=({"mean": _gaussian_at(0, _read_std_first),

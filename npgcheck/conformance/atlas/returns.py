@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -12,17 +14,17 @@ G = ("policy_gradient", "surrogate", "natural_gradient")
 BASELINE = {"exact g": "Σ_a π(a|s) ∇log π(a|s) b(s) = 0 for every baseline b"}
 
 
-def _bootstrap(v, q):
+def _bootstrap(v: Any, q: Any) -> Any:
     return v["rewards"] + v["transitions"] @ v["value"]
 
 
-def _optimal(v, value):
+def _optimal(v: Any, value: Any) -> Any:
     from npgcheck.exact import optimal
 
     return np.asarray(optimal(v.problem.mdp).value)
 
 
-def _sweeps(v, value, count):
+def _sweeps(v: Any, value: Any, count: Any) -> Any:
     expected = (v["chain_pi"] * v["rewards"]).sum(axis=1)
     found = np.zeros(len(value))
     for _ in range(int(count)):
@@ -30,7 +32,7 @@ def _sweeps(v, value, count):
     return found
 
 
-def _backward(v, discount, start_of):
+def _backward(v: Any, discount: Any, start_of: Any) -> Any:
     """Per row: Σ_{k ≥ start_of(t)} of the rewards of its own episode, weighed by γ^(k−start)."""
     rows = v.pipeline.rows
     found = np.zeros(len(rows.rewards))
@@ -44,35 +46,35 @@ def _backward(v, discount, start_of):
     return found
 
 
-def _only_episodes(f):
-    def change(v, critic):
+def _only_episodes(f: Any) -> Any:
+    def change(v: Any, critic: Any) -> Any:
         return f(v, critic) if v.base.sampled == "episodes" else critic
 
     return change
 
 
 @_only_episodes
-def _reward_to_go(v, critic):
+def _reward_to_go(v: Any, critic: Any) -> Any:
     return _backward(v, v["discount"], lambda t: t)
 
 
 @_only_episodes
-def _whole_return(v, critic):
+def _whole_return(v: Any, critic: Any) -> Any:
     return _backward(v, v["discount"], lambda t: 0)
 
 
 @_only_episodes
-def _undiscounted_to_go(v, critic):
+def _undiscounted_to_go(v: Any, critic: Any) -> Any:
     return _backward(v, 1.0, lambda t: t)
 
 
 @_only_episodes
-def _from_the_start(v, critic):
+def _from_the_start(v: Any, critic: Any) -> Any:
     return v["discount"] ** v.pipeline.rows.times * _reward_to_go(v, critic)
 
 
 @_only_episodes
-def _next_reward(v, critic):
+def _next_reward(v: Any, critic: Any) -> Any:
     """γ G_{t+1} − V(s_t): the return without the reward of the step itself."""
     rows = v.pipeline.rows
     last = np.append(rows.episode[1:] != rows.episode[:-1], True)
@@ -85,26 +87,26 @@ def _next_reward(v, critic):
     return v["discount"] * following - rows.values
 
 
-def _row_reward(v, critic):
+def _row_reward(v: Any, critic: Any) -> Any:
     rows = v.pipeline.rows
     return critic if rows is None else rows.rewards
 
 
-def _row_swapped(v, critic):
+def _row_swapped(v: Any, critic: Any) -> Any:
     rows = v.pipeline.rows
     return critic if rows is None else rows.rewards + v["discount"] * rows.values - rows.next_values
 
 
-def _row_undiscounted(v, critic):
+def _row_undiscounted(v: Any, critic: Any) -> Any:
     rows = v.pipeline.rows
     return critic if rows is None else rows.rewards + rows.next_values - rows.values
 
 
-def _positive(v, critic):
+def _positive(v: Any, critic: Any) -> Any:
     return None if critic is None else np.maximum(critic, 0.0)
 
 
-def _with_value(v, critic):
+def _with_value(v: Any, critic: Any) -> Any:
     rows = v.pipeline.rows
     return critic if rows is None else rows.values
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -12,80 +14,80 @@ POLICY = ("log_prob", *SCORED, "kl")
 ONE_DIMENSION = {"one action dimension": "a mean over one number is the number"}
 
 
-def _mean(v, weights):
+def _mean(v: Any, weights: Any) -> Any:
     return np.einsum("sa,sad->sd", weights, v["jacobian"])[:, None, :]
 
 
-def _uniform_mean(v, _):
+def _uniform_mean(v: Any, _: Any) -> Any:
     return v["jacobian"] - v["jacobian"].mean(axis=1, keepdims=True)
 
 
-def _identity_fisher(v, _):
+def _identity_fisher(v: Any, _: Any) -> Any:
     j = v["jacobian"]
     return np.einsum("s,sad,sae->de", v["f_weights"], j, j)
 
 
-def _identity_gradient(v, _):
+def _identity_gradient(v: Any, _: Any) -> Any:
     return np.einsum("s,sa,sad->d", v["g_weights"], v["q_value"], v["jacobian"])
 
 
-def _identity_gradient_advantage(v, _):
+def _identity_gradient_advantage(v: Any, _: Any) -> Any:
     return np.einsum("s,sa,sad->d", v["g_weights"], v["advantage"], v["jacobian"])
 
 
-def _identity_weighted(v, _):
+def _identity_weighted(v: Any, _: Any) -> Any:
     joint = v["g_weights"][:, None] * v["pi"] * v["q_value"]
     return np.einsum("sa,sad->d", joint, v["jacobian"])
 
 
-def _normalised(v):
+def _normalised(v: Any) -> Any:
     x = np.asarray(v.problem.observations, dtype=float)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
 
 
-def _standardised(v):
+def _standardised(v: Any) -> Any:
     x = np.asarray(v.problem.observations, dtype=float)
     return (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-8)
 
 
-def _with_features(features):
+def _with_features(features: Any) -> Any:
     return {
         "logits": lambda v, z: v.reference.policy.logits(v.theta, features(v)),
         "jacobian": lambda v, j: v.reference.policy.logits_jacobian(v.reference.theta, features(v)),
     }
 
 
-def _roll_states(shift):
+def _roll_states(shift: Any) -> Any:
     return {"logits": lambda v, z: np.roll(z, shift, axis=0)}
 
 
-def _roll_actions(shift):
+def _roll_actions(shift: Any) -> Any:
     return {
         "log_answer": lambda v, z: np.roll(z, shift, axis=1),
         "scores": lambda v, f: np.roll(f, shift, axis=1) if v.discrete else f,
     }
 
 
-def _entropy(v, g, c):
+def _entropy(v: Any, g: Any, c: Any) -> Any:
     """g + β ∇H, with ∇H(s) = −Σ_a π (log π) φ."""
     terms = np.einsum("s,sa,sad->d", v["g_weights"], v["pi"] * v["log_pi"], v["scores"])
     return g - c * terms
 
 
-def _clip(v, g, c):
+def _clip(v: Any, g: Any, c: Any) -> Any:
     size = float(np.linalg.norm(g))
     return g * min(1.0, c / size) if size > 0 else g
 
 
-def _clip_full(v, g, c):
+def _clip_full(v: Any, g: Any, c: Any) -> Any:
     return _clip(v, g, c * (1.0 - v.reference.discount))
 
 
-def _mixed(v, log_pi, c):
+def _mixed(v: Any, log_pi: Any, c: Any) -> Any:
     return np.log((1.0 - c) * np.exp(log_pi) + c / log_pi.shape[1])
 
 
-def _density(f):
+def _density(f: Any) -> Any:
     """A change of the log density: f(terms, z, σ) → terms."""
     return lambda v, value: (f(*value), *value[1:])
 
@@ -93,12 +95,12 @@ def _density(f):
 _LOG_2PI = float(np.log(2.0 * np.pi))
 
 
-def _parts(f):
+def _parts(f: Any) -> Any:
     """A change of the two coefficients (along ∇μ, across ∇log σ): f(z, σ) → pair."""
     return lambda v, value: (*f(value[2], value[3]), *value[2:])
 
 
-def _other_std(of_std, slope):
+def _other_std(of_std: Any, slope: Any) -> Any:
     """Another σ′(σ) throughout, with d log σ′/d log σ = ``slope``."""
     return {
         "std": lambda v, s: of_std(s),
@@ -106,27 +108,27 @@ def _other_std(of_std, slope):
     }
 
 
-def _std_at(v):
+def _std_at(v: Any) -> Any:
     return np.exp(v.reference.policy.mean_log_std(v.theta, v.problem.observations)[1])
 
 
-def _clipped_rows(v, actions, c):
+def _clipped_rows(v: Any, actions: Any, c: Any) -> Any:
     return actions if actions is None or v.discrete else np.clip(actions, -c, c)
 
 
-def _floor(v, std, c):
+def _floor(v: Any, std: Any, c: Any) -> Any:
     return np.maximum(std, np.exp(-c))
 
 
-def _ceiling(v, std, c):
+def _ceiling(v: Any, std: Any, c: Any) -> Any:
     return np.minimum(std, np.exp(c))
 
 
-def _without_last_weight(v, w):
+def _without_last_weight(v: Any, w: Any) -> Any:
     return np.concatenate([w[:, :-1], np.zeros((len(w), 1))], axis=1)
 
 
-def _without_last_block(v, f):
+def _without_last_block(v: Any, f: Any) -> Any:
     """The parameters of the last action are never written to."""
     if v.problem.family not in ("tabular", "softmax"):
         return np.full_like(f, np.nan)
@@ -135,38 +137,38 @@ def _without_last_block(v, f):
     return np.where(kept, f, 0.0)
 
 
-def _shifted(v, step):
+def _shifted(v: Any, step: Any) -> Any:
     """log π(θ + step) as (S, A)."""
     return v.reference.policy.log_probabilities(v.theta + step, v.problem.observations)
 
 
-def _quotients(v, f, c, central):
+def _quotients(v: Any, f: Any, c: Any, central: Any) -> Any:
     here, units = _shifted(v, 0.0), np.eye(f.shape[2])
     back = (lambda e: _shifted(v, -c * e)) if central else (lambda e: here)
     width = 2.0 * c if central else c
     return np.stack([(_shifted(v, c * e) - back(e)) / width for e in units], axis=2)
 
 
-def _one_sided(v, f, c):
+def _one_sided(v: Any, f: Any, c: Any) -> Any:
     return _quotients(v, f, c, central=False)
 
 
-def _central(v, f, c):
+def _central(v: Any, f: Any, c: Any) -> Any:
     return _quotients(v, f, c, central=True)
 
 
-def _kl_slope(v, step):
+def _kl_slope(v: Any, step: Any) -> Any:
     """∇KL(π_θ ‖ π_θ′) at θ′ = θ + step: Σ_s w(s) Σ_a (π′ − π) J_a."""
     new = np.exp(_shifted(v, step))
     jacobian = v.reference.policy.logits_jacobian(v.theta + step, v.problem.observations)
     return np.einsum("s,sa,sad->d", v["f_weights"], new - v["pi"], jacobian)
 
 
-def _one_sided_product(v, value, c):
+def _one_sided_product(v: Any, value: Any, c: Any) -> Any:
     return (_kl_slope(v, c * value[1]) / c, *value[1:])
 
 
-def _central_product(v, value, c):
+def _central_product(v: Any, value: Any, c: Any) -> Any:
     along = c * value[1]
     return ((_kl_slope(v, along) - _kl_slope(v, -along)) / (2.0 * c), *value[1:])
 
@@ -431,7 +433,8 @@ ENTRIES = (
            "not through this contract: the missing term does not depend on θ",
            "add the log-Jacobian where densities of squashed actions are compared",
            seen=(sources.TANH,),
-           told=False, hidden={"score, fisher, kl": "the term depends on the action alone, not on θ"},
+           told=False,
+           hidden={"score, fisher, kl": "the term depends on the action alone, not on θ"},
            families=("gaussian",)),
     # ---- surrogate ------------------------------------------------------------------------------
     Choice("surrogate", "inverted", "ratio-upside-down", "bug", "Σ w π/π′ A in place of π′/π A",

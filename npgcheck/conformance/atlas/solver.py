@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -12,8 +14,8 @@ CG = ("conjugate_gradient",)
 SMALL = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 
 
-def _power(exponent):
-    def change(v, s):
+def _power(exponent: Any) -> Any:
+    def change(v: Any, s: Any) -> Any:
         values, vectors = np.linalg.eigh(s.matrix)
         kept = values > 1e-11 * max(float(values.max(initial=0.0)), 1e-300)
         inverse = np.zeros_like(values)
@@ -23,11 +25,11 @@ def _power(exponent):
     return change
 
 
-def _solved(s):
+def _solved(s: Any) -> Any:
     return _power(-1.0)(None, s)
 
 
-def _cut(v, s, c):
+def _cut(v: Any, s: Any, c: Any) -> Any:
     values, vectors = np.linalg.eigh(s.matrix)
     kept = values > c * max(float(values.max(initial=0.0)), 1e-300)
     inverse = np.zeros_like(values)
@@ -35,12 +37,21 @@ def _cut(v, s, c):
     return vectors @ (inverse * (vectors.T @ s.right))
 
 
-def _normal_equations(v, s, c):
+def _normal_equations(v: Any, s: Any, c: Any) -> Any:
     m = s.matrix
     return np.linalg.solve(m.T @ m + c * np.eye(len(m)), m.T @ s.right)
 
 
-def _recurrence(matrix, b, iterations, *, epsilon=0.0, beta=None, start=None, step=None):
+def _recurrence(
+    matrix: Any,
+    b: Any,
+    iterations: Any,
+    *,
+    epsilon: float = 0.0,
+    beta: Any = None,
+    start: Any = None,
+    step: Any = None,
+) -> Any:
     """Conjugate gradient with one rule changed."""
     x = np.zeros(len(b)) if start is None else start.copy()
     r = b - matrix @ x
@@ -57,7 +68,7 @@ def _recurrence(matrix, b, iterations, *, epsilon=0.0, beta=None, start=None, st
     return x
 
 
-def _stopped(matrix, b, k, square_limit):
+def _stopped(matrix: Any, b: Any, k: Any, square_limit: Any) -> Any:
     """Conjugate gradient that stops as soon as rᵀr is below a number."""
     x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
     square = float(r @ r)
@@ -72,7 +83,7 @@ def _stopped(matrix, b, k, square_limit):
     return x
 
 
-def _both_quotients(matrix, b, k, epsilon):
+def _both_quotients(matrix: Any, b: Any, k: Any, epsilon: Any) -> Any:
     x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
     square = float(r @ r)
     for _ in range(int(k)):
@@ -84,19 +95,19 @@ def _both_quotients(matrix, b, k, epsilon):
     return x
 
 
-def _with_epsilon(iterations):
+def _with_epsilon(iterations: Any) -> Any:
     return {"direction": lambda v, s, c: _recurrence(s.matrix, s.right, iterations, epsilon=c)}
 
 
-def _cg(f):
+def _cg(f: Any) -> Any:
     return {"cg": lambda args, _: f(*args)}
 
 
-def _returns_residual(matrix, b, k):
+def _returns_residual(matrix: Any, b: Any, k: Any) -> Any:
     return b - matrix @ _recurrence(matrix, b, k)
 
 
-def _returns_direction(matrix, b, k):
+def _returns_direction(matrix: Any, b: Any, k: Any) -> Any:
     x, r = np.zeros(len(b)), np.array(b)
     p, square = r.copy(), float(r @ r)
     for _ in range(int(k)):
@@ -110,7 +121,7 @@ def _returns_direction(matrix, b, k):
     return p
 
 
-def _forgets_matrix(matrix, b, k):
+def _forgets_matrix(matrix: Any, b: Any, k: Any) -> Any:
     x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
     square = float(r @ r)
     for _ in range(int(k)):
@@ -123,17 +134,17 @@ def _forgets_matrix(matrix, b, k):
     return x
 
 
-def _stale_curvature(matrix, b, k):
+def _stale_curvature(matrix: Any, b: Any, k: Any) -> Any:
     x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
     image = matrix @ p
-    square, curve = float(r @ r), float(p @ image)
     for _ in range(int(k)):
-        if square < 1e-300:
+        curve = float(p @ image)
+        if abs(curve) < 1e-30 or float(r @ r) > 1e12 * float(b @ b):
             break
-        length = square / curve
-        x, r = x + length * p, r - length * (matrix @ p)
-        square, before = float(r @ r), square
-        p = r + square / before * p
+        length = float(r @ p) / curve
+        x, fresh = x + length * p, r - length * image
+        p = fresh + float(fresh @ fresh) / float(r @ r) * p
+        r = fresh
     return x
 
 
@@ -151,7 +162,8 @@ ENTRIES = (
            seen=(Seen("10 iterations are the default of most TRPO code", "read"),), visible=X,
            hidden={"rank F ≤ k": "the iteration has converged"}),
     Choice("cg_stopping", "tolerance", "cg-stopped-at-a-tolerance", "approximation",
-           "x minimises the (F + λI)-norm of the error over K_k(F, g), k differing between problems",
+           "x minimises the (F + λI)-norm of the error over K_k(F, g), k differing between "
+           "problems",
            "small right sides or loose tolerances stop the iteration early",
            "stop on a relative residual, and tighten it; or declare Conventions(solver_rtol=…)",
            note="conjugate gradient stopped early, at a tolerance", visible=(*CG, *X)),
@@ -160,9 +172,10 @@ ENTRIES = (
            "where the gradient is as small as the tolerance, the start is returned unsolved",
            "stop on the relative residual ‖Fx − g‖ ≤ rtol ‖g‖",
            note="the solver stops at an absolute residual, so small gradients are not solved",
-           visible=(*CG, *X), change={"cg": lambda args, _, c: _stopped(*args, c)},
-           forms=({"cg": lambda args, _, c: _stopped(*args, c * c)},),
-           number=Number("tolerance on rᵀr", (0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8, 1e-10))),
+           visible=(*CG, *X),
+           change={"cg": lambda args, _, c: _stopped(args[0], args[1], args[2], c)},
+           forms=({"cg": lambda args, _, c: _stopped(args[0], args[1], args[2], c * c)},),
+           number=Number("tolerance on rᵀr", (1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1))),
     Choice("cg_start", "random", "random-start", "approximation",
            "conjugate gradient from a small random vector in place of zero",
            "two calls differ; truncated iterates move by the size of the start, and what lies in "
@@ -204,8 +217,8 @@ ENTRIES = (
            note="eigenvalues below {} of the largest are dropped", visible=X,
            hidden={"cond F < 1/c": "no eigenvalue is dropped"},
            change={"direction": _cut},
-           number=Number("c", (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.01, 5e-3, 3e-3, 2e-3, 1e-3,
-                               5e-4, 3e-4, 1e-4), whole=True)),
+           number=Number("c", (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.03, 0.02, 0.01,
+                               5e-3, 3e-3, 2e-3, 1e-3, 5e-4, 3e-4, 1e-4), whole=True)),
     Choice("damping", "subtracted", "damping-subtracted", "bug", "F − λI in place of F + λI",
            "x is longer and turns away from g", "add λ", note="λ = {} is subtracted, not added",
            visible=X, change={"matrix": lambda v, m, c: m - c * np.eye(len(m))},
@@ -250,7 +263,7 @@ ENTRIES = (
            change=_with_epsilon(10),
            forms=(*(_with_epsilon(k) for k in (15, 20, 25, 30, 40, 50, 60, 100)),
                   {"cg": lambda args, _, c: _recurrence(*args, epsilon=c)},
-                  {"cg": lambda args, _, c: _both_quotients(*args, c)}),
+                  {"cg": lambda args, _, c: _both_quotients(args[0], args[1], args[2], c)}),
            number=Number("ε", (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2))),
     Choice("cg_rule", "beta_inverted", "cg-beta-inverted", "bug",
            "β = r_k²/r_{k+1}² in place of r_{k+1}²/r_k²", "right for one iteration only",
@@ -275,9 +288,9 @@ ENTRIES = (
     Choice("cg_rule", "direction_subtracted", "cg-residual-forgets-the-matrix", "bug",
            "r ← r − αp in place of r − αMp", "right for M = I only", "r ← r − α Mp",
            note="the residual loses αp, not αMp", visible=CG, change=_cg(_forgets_matrix)),
-    Choice("cg_rule", "stale", "cg-stale-curvature", "bug", "pᵀMp of the first direction throughout",
+    Choice("cg_rule", "stale", "cg-stale-curvature", "bug", "M p of the first direction throughout",
            "right for one iteration only", "compute Mp in every iteration",
-           note="the curvature of the first direction is used throughout", visible=CG,
+           note="M p is computed once, before the loop", visible=CG,
            change=_cg(_stale_curvature)),
     Choice("cg_rule", "residual", "cg-returns-the-residual", "bug", "r in place of x",
            "vanishes as the iteration converges", "return x", note="the residual is returned",
@@ -290,7 +303,8 @@ ENTRIES = (
            "return x with Fx = b", note="the solution of Mx = −b", visible=CG,
            change=_cg(lambda m, b, k: -_recurrence(m, b, k))),
     Choice("solver", "none", "no-damping", "bug", "a plain solve with singular F",
-           "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always singular",
+           "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always "
+           "singular",
            "damp, or use a pseudo-inverse or conjugate gradient",
            seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
            hidden={"regular F": "nothing is singular"}),

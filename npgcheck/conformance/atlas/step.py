@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -11,21 +13,21 @@ LENGTH = ("trust_region_proposal", "trust_region_step")
 SEARCH = ("trust_region_step",)
 
 
-def _length(f):
+def _length(f: Any) -> Any:
     """A change of the factor of x: f(usual, x, solve, δ)."""
     return {"length": lambda v, value: (f(*value), *value[1:])}
 
 
-def _update(f):
+def _update(f: Any) -> Any:
     """A change of θ′: f(θ′, θ, step, x)."""
     return {"update": lambda v, value: (f(*value), *value[1:])}
 
 
-def _norm(x):
+def _norm(x: Any) -> Any:
     return max(float(np.linalg.norm(x)), 1e-300)
 
 
-def _curve(x, s):
+def _curve(x: Any, s: Any) -> Any:
     return max(float(x @ (s.bare @ x)), 1e-300)
 
 
@@ -102,7 +104,8 @@ ENTRIES = (
            visible=("update", "train"), change=_update(lambda p, t, s, x: t + x / s)),
     Choice("update", "decay", "update-decays-theta", "bug", "(1 − ηc)θ + ηx",
            "the step pulls θ to zero", "leave weight decay out of the update",
-           note="θ decays by {} in every step (per unit of step_size, or as a whole)", visible=("update", "train"),
+           note="θ decays by {} in every step (per unit of step_size, or as a whole)",
+           visible=("update", "train"),
            change={"update": lambda v, p, c: (p[0] - p[2] * c * p[1], *p[1:])},
            forms=({"update": lambda v, p, c: (p[0] - c * p[1], *p[1:])},),
            number=Number("c", (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0))),
@@ -125,14 +128,16 @@ ENTRIES = (
     Choice("line_search", "overwritten", "line-search-overwritten", "bug",
            "the accepted point is overwritten by the full step",
            "the search has no effect: steps exceed max_kl, or lose",
-           "keep what the search accepted", note="the full step is taken, whatever the search found",
+           "keep what the search accepted",
+           note="the full step is taken, whatever the search found",
            seen=(sources.OVERWRITTEN,), visible=SEARCH,
            hidden={"full steps that are acceptable": "the search accepts them",
                    "kl-not-checked": "no answer tells the two apart where the full step gains"}),
     Choice("line_search", "surrogate_ignored", "surrogate-not-checked", "bug",
            "accept θ′ when KL ≤ δ, whatever the surrogate does",
            "steps that lose are accepted", "require a gain too", visible=SEARCH,
-           told=False, hidden={"exact g": "a step along x gains as long as KL is small, so that no problem of "
+           told=False,
+           hidden={"exact g": "a step along x gains as long as KL is small, so that no problem of "
                    "the set shows it"}),
     Choice("line_search", "negative_curvature", "negative-curvature-policy", "convention",
            "|xᵀFx|, or no step, where xᵀFx < 0",
@@ -142,7 +147,7 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def _plain(s):
+def _plain(s: Any) -> Any:
     values, vectors = np.linalg.eigh(s.matrix)
     kept = np.abs(values) > 1e-11 * max(float(np.abs(values).max(initial=0.0)), 1e-300)
     inverse = np.zeros_like(values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
@@ -14,41 +16,41 @@ TABULAR = {
 }
 
 
-def _sum_to_one(weights):
+def _sum_to_one(weights: Any) -> Any:
     return weights / weights.sum()
 
 
-def _undiscounted(v, _):
+def _undiscounted(v: Any, _: Any) -> Any:
     return v.reference.state_weights("mdp", "undiscounted")
 
 
-def _every_state(v, weights):
+def _every_state(v: Any, weights: Any) -> Any:
     return np.full(len(weights), 1.0 / len(weights))
 
 
-def _ones(v, weights):
+def _ones(v: Any, weights: Any) -> Any:
     return np.ones(len(weights))
 
 
-def _first_step_skipped(v, d):
+def _first_step_skipped(v: Any, d: Any) -> Any:
     return d - (1.0 - v["discount"]) * v["start"]
 
 
-def _twice(v, _):
+def _twice(v: Any, _: Any) -> Any:
     chain, gamma = v["chain"], v["discount"] ** 2
     return (1.0 - gamma) * np.linalg.solve(np.eye(len(chain)) - gamma * chain.T, v["start"])
 
 
-def _not_transposed(v, _):
+def _not_transposed(v: Any, _: Any) -> Any:
     chain, gamma = v["chain"], v["discount"]
     return (1.0 - gamma) * np.linalg.solve(np.eye(len(chain)) - gamma * chain, v["start"])
 
 
-def _living(v, d):
+def _living(v: Any, d: Any) -> Any:
     return np.where(np.asarray(v.problem.mdp.terminal_states), 0.0, d)
 
 
-def _cut(v, d, steps):
+def _cut(v: Any, d: Any, steps: Any) -> Any:
     chain, row, total = v["chain"], v["start"], np.zeros(len(d))
     for t in range(int(steps)):
         total = total + v["discount"] ** t * row
@@ -56,11 +58,11 @@ def _cut(v, d, steps):
     return (1.0 - v["discount"]) * total
 
 
-def _as_time(v, w):
+def _as_time(v: Any, w: Any) -> Any:
     return v["discount"] ** np.arange(len(w)) / len(w)
 
 
-def _not_reset(v, w):
+def _not_reset(v: Any, w: Any) -> Any:
     rows = v.pipeline.rows
     return v["discount"] ** np.arange(len(w)) / rows.count
 
@@ -213,7 +215,7 @@ ENTRIES = (
         "occupancy", "living", "terminal-states-dropped", "bug",
         "d(s) = 0 at terminal states",
         "d sums to less than one where episodes end; g does not change, because A = 0 there",
-        "keep the absorbing state: after it is entered, its share of the discounted time is its own",
+        "keep the absorbing state: once entered, its share of the discounted time is its own",
         note="terminal states have no weight",
         visible=("state_distribution", "fisher", "fisher_vector_product", "kl"),
         hidden={"policy_gradient": "A(s, ·) = 0 at a terminal state",
@@ -290,7 +292,7 @@ ENTRIES = (
 )  # fmt: skip
 
 
-def _every_kth(v, weights, k):
+def _every_kth(v: Any, weights: Any, k: Any) -> Any:
     rows = v.pipeline.rows
     if rows is None:
         return weights

@@ -121,6 +121,8 @@ def _shows(both: type, alone: type, asks: frozenset[str]) -> bool:
         for quantity in _ASKED:
             if quantity in asks and hasattr(both, quantity):
                 left, right = (_answer(each, quantity, problem) for each in (both, alone))
+                if not np.any(left) and np.any(right):
+                    return False  # together they leave nothing to tell either by
                 size = max(float(np.max(np.abs(right), initial=0.0)), 1e-12)
                 if float(np.max(np.abs(left - right), initial=0.0)) > SAME * size:
                     return True

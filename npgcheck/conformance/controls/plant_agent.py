@@ -26,7 +26,7 @@ right("agent-with-a-buffer", style=STYLE)(Agent)
 
 @wrong(
     "agent-row-index-as-time",
-    tells="rows-weighted-as-time",
+    tells="rows-weighted-as-time|gamma-t-not-reset",
     stage=WEIGHTS,
     refutes=G,
     spares=F,
@@ -42,7 +42,7 @@ class RowIndexAsTime(Agent):
 @wrong(
     "agent-normalises",
     tells="normalised-advantages",
-    also="limited-accuracy",
+    also="limited-accuracy limited-range",
     stage=RETURNS,
     kind="convention",
     outcome="either",
@@ -60,7 +60,7 @@ class Normalises(Agent):
 @wrong(
     "agent-normalises-ddof",
     tells="normalised-advantages-sample-std",
-    also="limited-accuracy",
+    also="limited-accuracy limited-range",
     stage=RETURNS,
     kind="convention",
     outcome="either",
@@ -170,7 +170,7 @@ class ClampsAdvantages(Agent):
 
 @wrong(
     "agent-advantage-of-costs",
-    tells="advantage-negated|ascent-descent-sign",
+    tells="ascent-descent-sign|negative-score|advantage-negated|gradient-of-the-loss",
     stage=RETURNS,
     refutes=G,
     spares=F,
@@ -217,7 +217,7 @@ class OutputGradientAsLogits(Agent):
 
 @wrong(
     "agent-cross-entropy-sign",
-    tells="negative-score|ascent-descent-sign",
+    tells="ascent-descent-sign|negative-score|advantage-negated|gradient-of-the-loss",
     stage=SCORE,
     refutes=G,
     spares=F,
@@ -276,3 +276,51 @@ class LogSurrogate(Agent):
 
     def ratio(self, new: Array, old: Array) -> Array:
         return new
+
+
+@wrong(
+    "agent-scales-advantages",
+    tells="scaled-advantages",
+    also="limited-accuracy limited-range",
+    stage=RETURNS,
+    kind="convention",
+    outcome="either",
+    refutes=G,
+    spares=F,
+    style=STYLE,
+)
+class ScalesAdvantages(Agent):
+    """A / std, and the mean stays."""
+
+    def critic(self, buf: Buffer) -> Array:
+        return np.asarray(buf.adv / buf.adv.std())
+
+
+@wrong(
+    "agent-absolute-advantages",
+    tells="absolute-advantages",
+    stage=RETURNS,
+    refutes=G,
+    spares=F,
+    style=STYLE,
+)
+class AbsoluteAdvantages(Agent):
+    """abs(A), from a priority that was reused as a weight."""
+
+    def critic(self, buf: Buffer) -> Array:
+        return np.abs(buf.adv)
+
+
+@wrong(
+    "agent-imitates-itself",
+    tells="advantages-missing",
+    stage=RETURNS,
+    refutes=G,
+    spares=F,
+    style=STYLE,
+)
+class ImitatesItself(Agent):
+    """logp.mean(): the advantages never enter the loss."""
+
+    def critic(self, buf: Buffer) -> Array:
+        return np.ones(len(buf.adv))

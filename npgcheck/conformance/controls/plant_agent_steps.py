@@ -47,7 +47,7 @@ class ScoresOuterProduct(Agent):
 
 @wrong(
     "agent-covariance-of-scores",
-    tells="centred-fisher",
+    tells="centred-vs-uncentred",
     also="empirical-fisher",
     stage=FISHER,
     kind="convention",

@@ -160,7 +160,7 @@ class OneShort(Stateful):
 
 @wrong(
     "cg-state-residual-without-product",
-    tells="cg-residual-minus-direction",
+    tells="cg-residual-minus-direction|cg-residual-forgets-the-matrix",
     stage=STAGE,
     refutes=CG,
     style=STYLE,

@@ -163,7 +163,7 @@ class EveryFifthRow(FunctionalBatch):
 
 @wrong(
     "functional-loss-not-negated",
-    tells="ascent-descent-sign",
+    tells="ascent-descent-sign|negative-score|advantage-negated|gradient-of-the-loss",
     stage="glue",
     refutes=f"{G} {X} update",
     spares=F,
@@ -235,7 +235,7 @@ class Temperature(FunctionalBatch):
 
 @wrong(
     "functional-entropy-bonus",
-    tells="entropy-bonus-left-in",
+    tells="entropy-bonus-left-in|entropy-bonus",
     stage="score and objective",
     refutes=G,
     spares=F,

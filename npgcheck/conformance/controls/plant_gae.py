@@ -325,3 +325,24 @@ class FlagsShifted:
         return ForwardSums().advantage_estimate(
             rewards, values, next_values, early, cut, discount, lam
         )
+
+
+@wrong("gae-lambda-constant", tells="gae-other-lambda", stage=STAGE, refutes=A, style=STYLE)
+class LambdaConstant(ForwardSums):
+    """λ = 0.9 from a default argument."""
+
+    def decay(self, gamma: float, lam: float) -> float:
+        return gamma * 0.9
+
+
+@wrong("gae-discount-constant", tells="gae-other-discount", stage=STAGE, refutes=A, style=STYLE)
+class DiscountConstant(ForwardSums):
+    """γ = 0.97 from a default argument, in the residuals and in their weights."""
+
+    def residual(
+        self, r: Array, v: Array, after: Array, terminated: Array, truncated: Array, gamma: float
+    ) -> Array:
+        return super().residual(r, v, after, terminated, truncated, 0.97)
+
+    def decay(self, gamma: float, lam: float) -> float:
+        return 0.97 * lam

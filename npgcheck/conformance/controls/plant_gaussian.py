@@ -129,6 +129,24 @@ class SigmaNotAParameter(GaussQuadrature):
 
 
 @wrong(
+    "quadrature-score-of-sigma",
+    tells="score-in-another-sigma-coordinate|sigma-coordinate",
+    stage=PARAMETERS,
+    outcome="either",
+    refutes=f"score {G}",
+    style=STYLE,
+)
+class ScoreOfSigma(GaussQuadrature):
+    """(z² − 1)/σ, the derivative in σ, where θ holds log σ."""
+
+    def phi(self, problem: Any, s: int, action: Array) -> Array:
+        phi = np.array(super().phi(problem, s, action))
+        _, std = self.moments(problem, problem.theta, s)
+        phi[-problem.action_size :] /= std
+        return phi
+
+
+@wrong(
     "quadrature-sigma-at-least-half",
     tells="log-std-clamped",
     stage=PARAMETERS,
@@ -161,7 +179,7 @@ class WeightsTransposed(GaussQuadrature):
 
 @wrong(
     "quadrature-log-std-in-front",
-    tells="log-std-first",
+    tells="log-std-first|log-std-read-first",
     stage=PARAMETERS,
     refutes="log_prob",
     style=STYLE,

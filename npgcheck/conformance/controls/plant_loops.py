@@ -106,7 +106,7 @@ class AfterFirstStep(Loops):
 
 @wrong(
     "loop-rows-for-columns",
-    tells="occupancy-not-transposed",
+    tells="occupancy-not-transposed|transitions-transposed",
     stage=WEIGHTS,
     refutes=f"state_distribution {G} {F}",
     style=STYLE,
@@ -148,6 +148,7 @@ class HorizonOfTen(Loops):
 @wrong(
     "loop-starts-uniform",
     tells="starts-assumed-uniform",
+    also="objective-over-uniform-states",
     stage=WEIGHTS,
     refutes="state_distribution objective",
     spares="value",

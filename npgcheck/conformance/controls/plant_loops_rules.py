@@ -123,7 +123,7 @@ class UpdateDelta(Loops):
 
 @wrong(
     "loop-update-unit-step",
-    tells="step-size-ignored",
+    tells="step-size-fixed|step-size-ignored",
     stage=STEP,
     refutes="update",
     spares=LOWER,
@@ -253,7 +253,7 @@ class SearchForgotten(Loops):
 
 @wrong(
     "loop-gradient-of-loss",
-    tells="ascent-descent-sign",
+    tells="ascent-descent-sign|negative-score|advantage-negated|gradient-of-the-loss",
     stage=GLUE,
     refutes=f"{G} {X} update",
     spares=F,

@@ -91,7 +91,13 @@ class NegativeFisher(Loops):
 
 
 @wrong(
-    "loop-upper-half", tells="upper-triangle-only", stage=FISHER, refutes=F, spares=G, style=STYLE
+    "loop-upper-half",
+    also="diagonal-fisher",
+    tells="upper-triangle-only",
+    stage=FISHER,
+    refutes=F,
+    spares=G,
+    style=STYLE,
 )
 class UpperHalf(Loops):
     """for j in range(i, D): and no mirror."""
@@ -181,7 +187,7 @@ class KlDoubled(Loops):
 
 @wrong(
     "loop-both-directions-added",
-    tells="jeffreys-kl-unhalved",
+    tells="jeffreys-kl",
     stage="KL",
     refutes="kl",
     spares=F,
@@ -429,3 +435,19 @@ class RankCut(Loops):
 
     def solve(self, F: Array, g: Array) -> Array:
         return np.linalg.lstsq(F, g, rcond=0.15)[0]
+
+
+@wrong(
+    "loop-uniform-baseline",
+    tells="uniform-mean-baseline",
+    stage="return and advantage",
+    refutes="advantage",
+    spares=f"{LOWER} value",
+    style=STYLE,
+)
+class UniformBaseline(Loops):
+    """A = Q − mean over actions: V is taken for the value of the uniform policy's choice."""
+
+    def advantage(self, problem: Any) -> Array:
+        Q = self.q_value(problem)
+        return np.asarray(Q - Q.mean(axis=1, keepdims=True))

@@ -64,6 +64,7 @@ class NegatesOnce:
 
 @wrong(
     "compatible-fit-with-raw-features",
+    tells="score-missing-minus-pi",
     stage="solver and damping",
     refutes="natural_gradient",
     whole=True,
@@ -103,7 +104,13 @@ class GaussSeidel:
             yield theta.ravel().copy()
 
 
-@wrong("multiplicative-weights-base-two", stage=STEP, refutes="update", whole=True)
+@wrong(
+    "multiplicative-weights-base-two",
+    tells="log-base-two",
+    stage=STEP,
+    refutes="update",
+    whole=True,
+)
 class BaseTwo:
     """π ← π · 2^{ηA/(1−γ)}, renormalised."""
 
@@ -191,6 +198,7 @@ class DifferenceQuotient:
 
 @wrong(
     "deterministic-gradient-for-gaussians",
+    tells="log-std-omitted",
     stage="score and objective",
     refutes="policy_gradient",
     whole=True,
@@ -214,6 +222,7 @@ class DeterministicGradient:
 
 @wrong(
     "sigma-gradient-without-chain-rule",
+    tells="sigma-coordinate|score-in-another-sigma-coordinate",
     stage="parametrisation",
     kind="convention",
     refutes="policy_gradient",

@@ -167,7 +167,7 @@ class KroneckerFactored:
 
 @wrong(
     "centred-by-the-gradient",
-    tells="centred-fisher",
+    tells="centred-vs-uncentred",
     stage=DEFINITION,
     kind="convention",
     outcome="either",
@@ -183,6 +183,7 @@ class CentredByGradient(BatchSoftmax):
 
 @wrong(
     "probabilities-squared",
+    also="gradient-of-pi-not-log-pi action-weights-missing",
     tells="action-weights-squared",
     stage=DEFINITION,
     refutes="fisher",
@@ -382,6 +383,7 @@ class FisherHalved(ExactSoftmax):
 
 @wrong(
     "upper-triangle-only",
+    also="diagonal-fisher",
     tells="upper-triangle-only",
     stage=DEFINITION,
     refutes="fisher",

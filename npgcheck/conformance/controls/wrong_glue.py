@@ -28,7 +28,7 @@ def _occupancy(problem: Any, pi: Array) -> Array:
 
 @wrong(
     "descent-sign",
-    tells="ascent-descent-sign",
+    tells="ascent-descent-sign|negative-score|advantage-negated|gradient-of-the-loss",
     stage=STAGE,
     refutes="policy_gradient natural_gradient update",
     spares="fisher value",

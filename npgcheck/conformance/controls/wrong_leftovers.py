@@ -16,7 +16,7 @@ SCORE = "score and objective"
 
 @wrong(
     "entropy-bonus-left-in",
-    tells="entropy-bonus-left-in",
+    tells="entropy-bonus-left-in|entropy-bonus",
     stage=SCORE,
     refutes=GRADIENT,
     spares="fisher value",
@@ -244,7 +244,7 @@ class LogProbClipped(ExactSoftmax):
 
 @wrong(
     "last-action-forgotten",
-    tells="last-action-fixed",
+    tells="last-action-forgotten",
     stage="glue",
     refutes="fisher policy_gradient",
     whole=True,

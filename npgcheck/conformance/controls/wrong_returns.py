@@ -228,7 +228,7 @@ class BootstrapFromBatchMean:
 
 @wrong(
     "total-return-and-gamma-t",
-    tells="discounted-from-the-start|whole-return",
+    tells="discounted-from-the-start|whole-return|gamma-t-twice",
     stage=STAGE,
     refutes="policy_gradient",
     whole=True,

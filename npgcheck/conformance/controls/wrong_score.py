@@ -109,7 +109,7 @@ class SoftmaxJacobianSkipped:
 
 @wrong(
     "negative-score",
-    tells="negative-score|ascent-descent-sign",
+    tells="negative-score|ascent-descent-sign|gradient-of-the-loss",
     stage=STAGE,
     refutes="score policy_gradient natural_gradient",
     spares="fisher log_prob kl",
@@ -236,6 +236,7 @@ class TemperatureTwo:
 
 @wrong(
     "epsilon-inside-the-log",
+    tells="epsilon-inside-kl",
     stage=STAGE,
     kind="approximation",
     outcome="either",
@@ -395,7 +396,7 @@ class ClippedSurrogate(BatchSoftmax):
 
 @wrong(
     "objective-over-uniform-states",
-    tells="objective-over-uniform-states",
+    tells="objective-over-uniform-states|starts-assumed-uniform",
     stage=STAGE,
     refutes="objective",
     spares="value",

@@ -107,7 +107,7 @@ class DeclaredDampingNotKept(ExactSoftmax):
 
 @wrong(
     "two-dampings",
-    tells="damping",
+    tells="two-dampings|damping",
     stage=STAGE,
     refutes="trust_region_proposal",
     spares=f"{LOWER} natural_gradient",
@@ -352,7 +352,13 @@ class Normalised(ExactSoftmax):
         return np.asarray(x / (np.linalg.norm(x) + 1e-12))
 
 
-@wrong("unweighted-least-squares", stage=STAGE, refutes=X, whole=True)
+@wrong(
+    "unweighted-least-squares",
+    tells="uniform-state-weights + action-weights-missing",
+    stage=STAGE,
+    refutes=X,
+    whole=True,
+)
 class UnweightedLeastSquares:
     """Compatible features fitted over all state-action pairs alike, without d or π."""
 

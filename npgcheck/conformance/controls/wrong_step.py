@@ -118,7 +118,13 @@ class DampedLength(ExactSoftmax):
         return float(np.sqrt(2 * max_kl / curvature)) if curvature > 0 else 0.0
 
 
-@wrong("length-from-unscaled-gradient", stage=STEP, refutes=PROPOSAL, spares="fisher")
+@wrong(
+    "length-from-unscaled-gradient",
+    tells="scales-differ-between-quantities",
+    stage=STEP,
+    refutes=PROPOSAL,
+    spares="fisher",
+)
 class UnscaledGradientInLength(ExactSoftmax):
     """√(2δ/gᵀx) with g = ∇J and x from (1−γ)∇J: the two scales do not belong together."""
 
@@ -154,7 +160,13 @@ class VanillaUpdate(ExactSoftmax):
         return np.asarray(problem.theta + step_size * self.policy_gradient(problem))
 
 
-@wrong("update-forgets-the-horizon", stage=STEP, refutes="update", spares=LOWER)
+@wrong(
+    "update-forgets-the-horizon",
+    tells="scales-differ-between-quantities",
+    stage=STEP,
+    refutes="update",
+    spares=LOWER,
+)
 class UpdateForgetsHorizon(ExactSoftmax):
     """natural_gradient has its 1/(1−γ), update has lost it."""
 

@@ -301,7 +301,7 @@ class PerTrajectoryMean(EpisodeSoftmax):
 
 @wrong(
     "gamma-t-not-reset",
-    tells="gamma-t-not-reset",
+    tells="gamma-t-not-reset|rows-weighted-as-time",
     stage=STAGE,
     refutes="policy_gradient",
     whole=True,
@@ -368,7 +368,7 @@ class FisherSubsample(BatchSoftmax):
 
 @wrong(
     "rows-weighted-as-time",
-    tells="rows-weighted-as-time",
+    tells="rows-weighted-as-time|gamma-t-not-reset",
     stage=STAGE,
     refutes="policy_gradient",
     spares="fisher kl",

@@ -14,7 +14,9 @@ import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.diagnosis.pipeline import Applied
-from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, Setup, resolution, system
+from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, resolution
+from npgcheck.conformance.diagnosis.setup import Setup
+from npgcheck.conformance.diagnosis.solve import system
 from npgcheck.conformance.fitting import Record
 from npgcheck.errors import NpgcheckError
 
@@ -58,8 +60,8 @@ def numbers(
     index = number.start.index(best[1])
     low = number.start[max(0, index - 1)]
     high = number.start[min(len(number.start) - 1, index + 1)]
-    low, high = _bracket(first, low, high)
-    value = _minimise(first, low, high)
+    low, high = bracket(first, low, high)
+    value = minimise(first, low, high)
     if worst(value) > max(limit, 1e-6):
         return
     for digits in (1, 2, 3, 4, 6, 17):
@@ -93,7 +95,7 @@ def _worst(
     return found
 
 
-def _bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """The neighbours of the best of some points between: beyond a bound nothing changes, and
     golden sections need a valley."""
     points = np.geomspace(low, high, FINER) if low > 0 else np.linspace(low, high, FINER)
@@ -101,7 +103,7 @@ def _bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: i
     return float(points[max(0, best - 1)]), float(points[min(FINER - 1, best + 1)])
 
 
-def _minimise(worst, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def minimise(worst, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
     """Golden sections on a logarithmic scale where all are positive; |misfit| has one valley."""
     logarithmic = low > 0
     a, b = (np.log(low), np.log(high)) if logarithmic else (low, high)
@@ -163,9 +165,9 @@ def _misfit(view, record: Record, quantity: str, setup: Setup) -> float:  # type
 
 
 def _damping_of(view, record: Record, quantity: str, setup: Setup) -> float | None:  # type: ignore[no-untyped-def]
-    solve = system(view, record, replace(setup, variant=(setup.variant + ("normalised",))[:2]))
-    if solve is None:
-        return None
+    solve = system(view, replace(setup, variant=(*setup.variant, "normalised")[:2]))
+    if solve is None or not solve.bare.any():
+        return None  # with F = 0 every x is damping of something
     if quantity == "fisher":
         return float(np.trace(record.value - solve.bare)) / len(solve.bare)
     if quantity == "fisher_vector_product":

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-
 from npgcheck.conformance.choices import BY_NAME, KIND_COST, WEAK_COST
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis import pure
@@ -50,6 +49,8 @@ def name_mistakes(state: Run) -> None:
     chosen = _cover(state, search, asked)
     if chosen is None:  # several mistakes: each quantity for itself
         for one in asked:
+            if one.quantity in SOLVES and _follows(asked, one):
+                continue  # it may follow from the mistake that has no name
             alone = _cover(state, search, [one])
             if alone is not None:
                 _write(state, [one], alone)
@@ -148,8 +149,8 @@ def _cover(state: Run, search: Search, asked: Sequence[Asked]) -> Cover | None:
     for one in asked:
         if not (one.found or one.paired or one.question is None or _follows(asked, one)):
             one.paired = True
-            known = {a.key: a for other in asked for f in other.found for a in f.applied}
-            one.found = search.pairs(one.question, list(known.values()))
+            told = {a.key: a for other in asked for f in other.found for a in f.applied}
+            one.found = search.pairs(one.question, list(told.values()))
     return _cheapest(state, search, asked)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
@@ -116,6 +116,8 @@ class Pipeline:
         self.reference = reference
         self.base = base
         self._cache: dict[Any, Any] = {}
+        self.range: Array | None = None
+        """Projection on range(F) of the right F, once it is needed."""
 
     def get(self, part: str, applied: Sequence[Applied]) -> Any:
         """The part under these choices."""
@@ -123,7 +125,7 @@ class Pipeline:
         key = (part, tuple(a.key for a in reaching))
         if key not in self._cache:
             view = View(self, reaching)
-            value = _DEFAULTS[part](view)
+            value = DEFAULTS[part](view)
             # What this base does not have (rows of an expectation) no choice can alter.
             self._cache[key] = None if value is None else view.through(part, value)
         return self._cache[key]
@@ -136,14 +138,20 @@ class Pipeline:
         if "_rows" not in self.__dict__:
             problem = self.reference.problem
             parts = [problem.batch] if self.base.sampled == "batch" else list(problem.episodes)
+
+            def joined(name: str) -> Array:
+                return np.concatenate([np.asarray(getattr(p, name)) for p in parts])
+
+            lengths = [len(p.rewards) for p in parts]
             self._rows = Rows(
-                *(
-                    np.concatenate([np.asarray(getattr(p, name)) for p in parts])
-                    for name in ("states", "actions", "rewards", "values", "next_values")
-                ),
-                terminated=np.concatenate([np.asarray(p.terminated) for p in parts]),
-                times=np.concatenate([np.arange(len(p.rewards)) for p in parts]),
-                episode=np.concatenate([np.full(len(p.rewards), i) for i, p in enumerate(parts)]),
+                states=joined("states"),
+                actions=joined("actions"),
+                rewards=joined("rewards"),
+                values=joined("values"),
+                next_values=joined("next_values"),
+                terminated=joined("terminated"),
+                times=np.concatenate([np.arange(n) for n in lengths]),
+                episode=np.repeat(np.arange(len(parts)), lengths),
                 count=len(parts),
             )
         return self._rows
@@ -167,7 +175,7 @@ class Rows:
 # ---- what reaches what --------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def ancestors(part: str) -> frozenset[str]:
     """The part and everything that it is computed from."""
     found = {part}
@@ -231,13 +239,18 @@ def _value(v: View) -> Array:
 
 def _q_value(v: View) -> Array:
     if not v.discrete:
-        return v["advantage"] + v["value"][:, None]
+        return v["node_advantage"] + v["value"][:, None]
     return v["rewards"] + v["discount"] * (v["transitions"] @ v["value"])
 
 
 def _advantage(v: View) -> Array:
+    return v["q_value"] - v["value"][:, None] if v.discrete else v["node_advantage"]
+
+
+def _node_advantage(v: View) -> Array | None:
+    """A(s, a) of a Gaussian policy at the nodes."""
     if v.discrete:
-        return v["q_value"] - v["value"][:, None]
+        return None
     actions = v["node_actions"]
     states = np.repeat(np.arange(len(actions)), actions.shape[1])
     mean, std = v["mean"], v["std"]
@@ -265,7 +278,8 @@ def _weights(v: View) -> Array:
 def _row_weights(v: View) -> Array | None:
     if v.base.sampled == "mdp":
         return None
-    return np.array(v.reference.measure(v.base.sampled, v.base.weighting).weights)
+    measure = v.reference.measure(v.base.sampled, v.base.weighting)
+    return None if measure is None else np.array(measure.weights)
 
 
 def _row_critic(v: View) -> Array | None:
@@ -273,7 +287,9 @@ def _row_critic(v: View) -> Array | None:
         return None
     measure = v.reference.measure(v.base.sampled, v.base.weighting)
     name = "advantage" if v.base.critic == "unbiased" else v.base.critic
-    return np.array(measure.critics[name]) if name in measure.critics else None
+    if measure is None or name not in measure.critics:
+        return None
+    return np.array(measure.critics[name])
 
 
 def _scores(v: View) -> Array:
@@ -339,7 +355,7 @@ def _fisher(v: View) -> Array:
 
 @lru_cache(maxsize=8)
 def hermite_nodes(dimensions: int) -> tuple[Array, Array]:
-    """Nodes (Q, m) and weights (Q,) under N(0, I): exact to degree 9 up to two dimensions, else 5."""
+    """Nodes (Q, m) and weights (Q,) under N(0, I): exact to degree 9 (5 beyond m = 2)."""
     points, weights = np.polynomial.hermite_e.hermegauss(5 if dimensions < 3 else 3)
     weights = weights / weights.sum()
     nodes = np.array(list(product(points, repeat=dimensions)))
@@ -361,7 +377,7 @@ def _own(part: str) -> Callable[[View], Any]:
     return lambda v: v[part]
 
 
-_DEFAULTS: dict[str, Callable[[View], Any]] = {
+DEFAULTS: dict[str, Callable[[View], Any]] = {
     "discount": lambda v: v.reference.discount,
     "start": lambda v: np.asarray(v.problem.mdp.initial_distribution, dtype=float),
     "rewards": lambda v: np.asarray(v.problem.mdp.rewards, dtype=float),
@@ -384,6 +400,7 @@ _DEFAULTS: dict[str, Callable[[View], Any]] = {
     "node_actions": lambda v: v["mean"][:, None, :] + v["std"][:, None, :] * v["node_z"],
     "value": _value,
     "q_value": _q_value,
+    "node_advantage": _node_advantage,
     "advantage": _advantage,
     "occupancy": _occupancy,
     "state_distribution": _own("occupancy"),
@@ -429,9 +446,9 @@ _PARENTS: dict[str, tuple[str, ...]] = {
     "node_actions": ("mean", "std", "node_z"),
     "parts": (),
     "value": ("chain", "rewards", "discount", "mean", "std"),
-    "q_value": ("value", "advantage_"),
-    "advantage_": ("rewards", "transitions", "discount"),
-    "advantage": ("q_value", "value", "node_actions"),
+    "node_advantage": ("node_actions", "mean", "std"),
+    "q_value": ("value", "rewards", "transitions", "discount", "node_advantage"),
+    "advantage": ("q_value", "value", "node_advantage"),
     "occupancy": ("chain", "discount", "start"),
     "state_distribution": ("occupancy",),
     "objective": ("value", "start"),

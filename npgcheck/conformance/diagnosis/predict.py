@@ -8,11 +8,11 @@ and far below any mistake.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
+from npgcheck.conformance.diagnosis.kl import divergence_at
 from npgcheck.conformance.diagnosis.pipeline import (
     Applied,
     Base,
@@ -20,6 +20,16 @@ from npgcheck.conformance.diagnosis.pipeline import (
     View,
     gaussian_scores,
     log_softmax,
+)
+from npgcheck.conformance.diagnosis.setup import Setup, factor, named, relative
+from npgcheck.conformance.diagnosis.solve import (
+    FAR_OFF,
+    aside_of,
+    is_direct,
+    pseudo_solve,
+    solution,
+    system,
+    visible,
 )
 from npgcheck.conformance.fitting import Record
 
@@ -31,12 +41,6 @@ REPRODUCED = 1e-7
 #: … or at so many units of round-off of a coarser answer, and never beyond LARGEST.
 UNITS = 1e3
 LARGEST = 1e-3
-#: Absolute rounding of sums that cancel, such as KL at θ itself; all problems have scales near one.
-FLOOR = 1e-13
-#: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
-NULL = 1e-11
-#: Beyond this a candidate is given up before anything costly is computed.
-FAR_OFF = 1e-2
 #: What an error of x counts beside one of its residual: cond F is 1e4 at most where x is judged.
 SEEN = 1e-4
 _LOG_2PI = float(np.log(2.0 * np.pi))
@@ -47,79 +51,7 @@ def resolution(record: Record) -> float:
     return min(LARGEST, max(REPRODUCED, UNITS * record.roundoff))
 
 
-@dataclass(frozen=True)
-class Setup:
-    """The conventions that a prediction takes as given.
-
-    Attributes:
-        base: what is averaged over, and how.
-        variant: names of the normalisations, such as ("normalised", "unnormalised").
-        damping: λ in the subject's own normalisation.
-        iterations: conjugate-gradient iterations, or 0 for a converged solve.
-        length: undamped or damped.
-    """
-
-    base: Base = field(default_factory=Base)
-    variant: tuple[str, ...] = ()
-    damping: float = 0.0
-    iterations: int = 0
-    length: str = "undamped"
-
-
-@dataclass(frozen=True)
-class Solve:
-    """The linear system of x: what a choice of the solver may look at.
-
-    Attributes:
-        matrix: c_F F + λI.
-        bare: c_F F.
-        right: c_g g.
-        damping: λ.
-    """
-
-    matrix: Array
-    bare: Array
-    right: Array
-    damping: float
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """Two policies at every state: what a choice of KL may look at.
-
-    ``old`` and ``new`` are log-probabilities (S, A) of a softmax policy, or (mean, σ) pairs;
-    ``weights`` are the probabilities of both, as far as there are finitely many actions.
-    """
-
-    old: Any
-    new: Any
-    weights: Any = None
-
-    def swapped(self) -> Divergence:
-        """The two policies exchanged."""
-        back = None if self.weights is None else self.weights[::-1]
-        return Divergence(self.new, self.old, back)
-
-
 Misfit = Callable[[View, Record, Setup], float]
-
-
-def relative(answer: Array, predicted: Array) -> float:
-    """‖answer − predicted‖∞ over the larger of their norms."""
-    answer, predicted = np.asarray(answer, dtype=float), np.asarray(predicted, dtype=float)
-    if answer.shape != predicted.shape or not np.isfinite(predicted).all():
-        return np.inf
-    size = max(float(np.abs(predicted).max(initial=0.0)), float(np.abs(answer).max(initial=0.0)))
-    gap = float(np.abs(answer - predicted).max(initial=0.0))
-    return 0.0 if gap <= FLOOR else gap / size if size > 0 else np.inf
-
-
-def factor(view: View, name: str, index: int = 0) -> float | None:
-    """The number under the name of a normalisation, or None where it has no such number."""
-    base = view.base
-    measure = view.reference.measure(base.sampled, base.weighting)
-    numbers = measure.scales[name] if measure is not None else ()
-    return numbers[index] if index < len(numbers) else None
 
 
 # ---- one function per quantity -------------------------------------------------------------------
@@ -156,7 +88,7 @@ def _plain(part: str) -> Misfit:
 
 
 def _state_distribution(v: View, record: Record, setup: Setup) -> float:
-    scale = factor(v, *_name(setup.variant, 0))
+    scale = factor(v, *named(setup.variant, 0))
     if scale is None:
         return np.inf
     found = v["state_distribution"] if setup.base.sampled == "mdp" else v["weights"]
@@ -164,14 +96,14 @@ def _state_distribution(v: View, record: Record, setup: Setup) -> float:
 
 
 def _gradient(v: View, record: Record, setup: Setup) -> float:
-    scale, g = factor(v, *_name(setup.variant, 0)), v["g"]
+    scale, g = factor(v, *named(setup.variant, 0)), v["g"]
     if scale is None or g is None:
         return np.inf
     return relative(record.value, _coordinates(v, record) @ (scale * g))
 
 
 def _fisher(v: View, record: Record, setup: Setup) -> float:
-    scale = factor(v, *_name(setup.variant, 0))
+    scale = factor(v, *named(setup.variant, 0))
     if scale is None:
         return np.inf
     t = _coordinates(v, record)
@@ -180,7 +112,7 @@ def _fisher(v: View, record: Record, setup: Setup) -> float:
 
 
 def _product(v: View, record: Record, setup: Setup) -> float:
-    scale = factor(v, *_name(setup.variant, 0))
+    scale = factor(v, *named(setup.variant, 0))
     if scale is None:
         return np.inf
     t, vector = _coordinates(v, record), record.probe.args[0]
@@ -189,92 +121,20 @@ def _product(v: View, record: Record, setup: Setup) -> float:
 
 
 def _kl(v: View, record: Record, setup: Setup) -> float:
-    scale = factor(v, *_name(setup.variant, 0))
+    scale = factor(v, *named(setup.variant, 0))
     if scale is None:
         return np.inf
-    other, policy = record.probe.args[0], v.reference.policy
-    observations = v.problem.observations
-    if v.discrete:
-        logits = v.at(other).through("logits", policy.logits(other, observations))
-        new = v.through("log_pi", log_softmax(logits))
-        parts = Divergence(v["log_pi"], new, (v["pi"], np.exp(log_softmax(logits))))
-    else:
-        mean, log_std = policy.mean_log_std(other, observations)
-        std = v.at(other).through("std", np.exp(log_std))
-        mean = v.at(other).through("mean", mean)
-        parts = Divergence((v["mean"], v["std"]), (mean, std))
-    if setup.variant[-1] == "reverse":
-        parts = parts.swapped()
-    terms = v.through("kl_terms", (divergence(parts, v.discrete), parts))[0]
-    value = float(v["f_weights"] @ terms)
-    return relative(record.value, v.through("kl", (scale * value, other))[0])
-
-
-def divergence(parts: Divergence, discrete: bool) -> Array:
-    """KL(old ‖ new) at every state; (S,)."""
-    if discrete:
-        return (parts.weights[0] * (parts.old - parts.new)).sum(axis=1)
-    (m0, s0), (m1, s1) = parts.old, parts.new
-    return (np.log(s1 / s0) + (s0**2 + (m0 - m1) ** 2) / (2.0 * s1**2) - 0.5).sum(axis=1)
-
-
-def system(v: View, record: Record, setup: Setup) -> Solve | None:
-    """(c_F F + λI) x = c_g g under the choices."""
-    scale, lift = factor(v, *_name(setup.variant, 0)), factor(v, *_name(setup.variant, 1))
-    g = v["g"]
-    if scale is None or lift is None or g is None:
-        return None
-    bare = scale * v["F"]
-    matrix = v.through("matrix", bare)
-    if setup.damping:
-        matrix = matrix + setup.damping * np.eye(len(matrix))
-    return Solve(matrix, bare, lift * g, setup.damping)
-
-
-def solution(v: View, solve: Solve, setup: Setup) -> Array:
-    """x by the minimum-norm solve, by k steps of conjugate gradient, or as a choice has it."""
-    for a in v.applied:
-        if "direction" in a.choice.change:
-            return np.asarray(a.on("direction", v, solve))
-    if setup.iterations:
-        return conjugate_gradient(solve.matrix, solve.right, setup.iterations)
-    return pseudo_solve(solve.matrix, solve.right)
-
-
-def pseudo_solve(matrix: Array, right: Array) -> Array:
-    """The minimum-norm least-squares solution for a symmetric matrix."""
-    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
-    kept = np.abs(values) > NULL * max(float(np.abs(values).max(initial=0.0)), 1e-300)
-    inverse = np.zeros_like(values)
-    inverse[kept] = 1.0 / values[kept]
-    return vectors @ (inverse * (vectors.T @ right))
-
-
-def conjugate_gradient(matrix: Array, right: Array, iterations: int) -> Array:
-    """The textbook recurrence from zero, stopped early only where the residual vanishes."""
-    x, r = np.zeros(len(right)), np.array(right)
-    p, square = r.copy(), float(r @ r)
-    start = square
-    for _ in range(iterations):
-        if square <= 1e-26 * start or square == 0.0:
-            break
-        image = matrix @ p
-        curve = float(p @ image)
-        if curve == 0.0:
-            return np.full(len(right), np.nan)  # a direction of null(F): no step is defined
-        x, r = x + square / curve * p, r - square / curve * image
-        square, before = float(r @ r), square
-        p = r + square / before * p
-    return x
+    found = divergence_at(v, record.probe.args[0], scale, setup.variant[-1])
+    return relative(record.value, found)
 
 
 def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     """How far x is from the solution, modulo null(F)."""
-    solve = system(v, record, setup)
+    solve = system(v, setup)
     if solve is None:
         return np.inf
     t = _coordinates(v, record)
-    if _direct(v, setup):
+    if is_direct(v, setup):
         predicted = (
             np.linalg.solve(t.T, solution(v, solve, setup))
             if _turned(v)
@@ -296,30 +156,6 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     return max(residual, SEEN * seen)
 
 
-def _direct(v: View, setup: Setup) -> bool:
-    """Whether x comes from a formula of its own, not from the linear system."""
-    return bool(setup.iterations) or any("direction" in a.choice.change for a in v.applied)
-
-
-def _aside(solve: Solve, x: Array) -> float:
-    """How far Mᵀ(Mx) is from a multiple of Mᵀg, relative to its size."""
-    image, right = solve.matrix.T @ (solve.matrix @ x), solve.matrix.T @ solve.right
-    square, size = float(right @ right), float(np.linalg.norm(image))
-    if square == 0.0 or size == 0.0:
-        return 1.0
-    return float(np.linalg.norm(image - float(right @ image) / square * right)) / size
-
-
-def visible(v: View, x: Array) -> Array:
-    """The part of x in range(F) of the right F under this base: the rest moves no policy."""
-    pipeline = v.pipeline
-    if "_range" not in pipeline.__dict__:
-        values, vectors = np.linalg.eigh(pipeline.get("F", ()))
-        kept = vectors[:, values > NULL * max(float(values.max(initial=0.0)), 1e-300)]
-        pipeline._range = kept @ kept.T
-    return pipeline._range @ x
-
-
 def _natural(v: View, record: Record, setup: Setup) -> float:
     return _against_solution(v, record, setup, record.value)
 
@@ -327,7 +163,7 @@ def _natural(v: View, record: Record, setup: Setup) -> float:
 def _update(v: View, record: Record, setup: Setup) -> float:
     step, theta = float(record.probe.args[-1]), record.reference.theta
     if any("update" in a.choice.change for a in v.applied):
-        solve = system(v, record, setup)
+        solve = system(v, setup)
         if solve is None:
             return np.inf
         x = solution(v, solve, setup)
@@ -364,11 +200,11 @@ def _step(v: View, record: Record, setup: Setup) -> float:
 def _length_of(v: View, record: Record, setup: Setup) -> tuple[float, float] | None:
     """How far the displacement points aside, and its length over the predicted one."""
     moved, delta = record.value - record.reference.theta, float(record.probe.args[0])
-    solve = system(v, record, setup)
+    solve = system(v, setup)
     if solve is None:
         return None
     t = _coordinates(v, record)
-    if not (_turned(v) or _direct(v, setup)) and _aside(solve, moved) > FAR_OFF:
+    if not (_turned(v) or is_direct(v, setup)) and aside_of(solve, moved) > FAR_OFF:
         return FAR_OFF, 1.0
     x = solution(v, solve, setup)
     if _turned(v):
@@ -399,30 +235,35 @@ def _coordinates(v: View, record: Record) -> Array:
 
 def _surrogate(v: View, record: Record, setup: Setup) -> float:
     """The gain L(θ′) − L(θ); records carry gains, see :func:`gains`."""
-    scale = factor(v, *_name(setup.variant, 0))
+    scale = factor(v, *named(setup.variant, 0))
     if scale is None:
         return np.inf
-    other, policy, rows = record.probe.args[0], v.reference.policy, v.pipeline.rows
-    if setup.base.sampled == "mdp":
-        if not v.discrete:
-            return np.nan
+    if setup.base.sampled == "mdp" and not v.discrete:
+        return np.nan
+    gain = surrogate_gain(v, record.probe.args[0])
+    return np.inf if gain is None else relative(record.value, scale * gain)
+
+
+def surrogate_gain(v: View, other: Array) -> float | None:
+    """Σ w (π′/π − 1) A with weights that sum to one, or None where there is no critic."""
+    policy, rows = v.reference.policy, v.pipeline.rows
+    if rows is None and not v.discrete:
+        return None
+    if rows is None:
         logits = v.at(other).through("logits", policy.logits(other, v.problem.observations))
         new = np.exp(log_softmax(logits))
-        ratio = new / v["pi"]
-        terms = ((new - v["pi"]) * v["critic"]).sum(axis=1)
-        gain = float(v["g_weights"] @ terms)
-        pieces = (ratio, v["critic"], v["g_weights"][:, None] * v["pi"])
+        ratio, critic = new / v["pi"], v["critic"]
+        weights = v["g_weights"][:, None] * v["pi"]
+        gain = float(np.sum(v["g_weights"][:, None] * (new - v["pi"]) * critic))
     else:
-        critic = v["row_critic"]
+        critic, weights = v["row_critic"], v["row_weights"]
         if critic is None:
-            return np.inf
+            return None
         observations = np.asarray(v.problem.observations)[rows.states]
         before = policy.log_prob(v.reference.theta, observations, rows.actions)
-        after = policy.log_prob(other, observations, rows.actions)
-        ratio = np.exp(after - before)
-        gain = float((v["row_weights"] * critic) @ np.expm1(after - before))
-        pieces = (ratio, critic, v["row_weights"])
-    return relative(record.value, scale * v.through("surrogate", (gain, *pieces))[0])
+        ratio = np.exp(policy.log_prob(other, observations, rows.actions) - before)
+        gain = float((weights * critic) @ (ratio - 1.0))
+    return float(v.through("surrogate", (gain, ratio, critic, weights))[0])
 
 
 def gains(records: Sequence[Record]) -> list[Record]:
@@ -433,11 +274,6 @@ def gains(records: Sequence[Record]) -> list[Record]:
         for r in records
         if r.probe.label != "θ itself" and r.probe.position in anchors
     ]
-
-
-def _name(variant: tuple[str, ...], position: int) -> tuple[str, int]:
-    name, _, index = variant[position].partition("#")
-    return name, int(index or 0)
 
 
 MISFITS: dict[str, tuple[tuple[str, ...], Misfit]] = {

@@ -10,8 +10,9 @@ import numpy as np
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.choices import present
 from npgcheck.conformance.diagnosis.pipeline import Applied, Base
-from npgcheck.conformance.diagnosis.predict import Setup, relative, resolution
+from npgcheck.conformance.diagnosis.predict import resolution
 from npgcheck.conformance.diagnosis.search import FRESH, SCREEN, TELLING, Found
+from npgcheck.conformance.diagnosis.setup import Setup, relative
 from npgcheck.conformance.fitting import Record
 
 PART = {"conjugate_gradient": "cg", "advantage_estimate": "gae"}

@@ -15,17 +15,11 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.choices import present
+from npgcheck.conformance.choices import known, present
 from npgcheck.conformance.diagnosis import estimate
-from npgcheck.conformance.diagnosis.pipeline import Applied, Base, reaches
-from npgcheck.conformance.diagnosis.predict import (
-    MISFITS,
-    Pipelines,
-    Setup,
-    gains,
-    resolution,
-    variants,
-)
+from npgcheck.conformance.diagnosis.pipeline import DEFAULTS, Applied, Base, Pipeline, reaches
+from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, gains, resolution, variants
+from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.fitting import Record
 from npgcheck.errors import NpgcheckError
 
@@ -107,13 +101,14 @@ def question(
     )
     bases = [likely_base, *(b for b in _bases(quantity, sampled) if b != likely_base)]
     length = str(expected.get("step_length", "undamped"))
+    solvers = {(0.0, 0), *((d, 0) for d in dampings)}
+    solvers |= {(d, k) for d in (0.0, *dampings) for k in iterations}
     setups = [
         Setup(base, variant, damping, k, length)
-        for damping, k in {(0.0, 0), *((d, 0) for d in dampings), *((d, k) for d in (0.0, *dampings) for k in iterations)}
-        if quantity in DAMPED or (damping, k) == (0.0, 0)
+        for damping, k in (sorted(solvers) if quantity in DAMPED else [(0.0, 0)])
         for base in bases
         for variant in variants(quantity, base.sampled)
-    ]  # fmt: skip
+    ]
     setups.sort(key=lambda s: (s.iterations, s.damping > 0))  # a stable sort: likely bases first
     own = {b for b in bases if b == likely_base or b == Base(bases[-1].sampled)}
     likely = [s for s in setups if s.base in own and not s.iterations]
@@ -168,6 +163,17 @@ def _spread(records: Sequence[Record], count: int) -> list[Record]:
     return [records[i] for i in np.linspace(0, len(records) - 1, count).astype(int)]
 
 
+def _differs(pipeline: Pipeline, part: str, applied: Applied) -> bool:
+    """Whether the choice makes another part of it, one with numbers in it."""
+    try:
+        before, after = pipeline.get(part, ()), pipeline.get(part, (applied,))
+    except (np.linalg.LinAlgError, NpgcheckError):
+        return False
+    if before is None or after is None or not np.isfinite(after).all():
+        return False
+    return bool(np.abs(after - before).max() > NOTHING * np.abs(before).max())
+
+
 class Search:
     """Explains one quantity after the other; pipelines are shared between them."""
 
@@ -192,7 +198,7 @@ class Search:
     def damped(self, asked: Question) -> list[Found]:
         """Single choices beside a damping that no other quantity shows."""
         found = []
-        if asked.quantity not in DAMPED:
+        if asked.quantity not in DAMPED or not known({"damping": 1.0}):
             return []
         for choice in self._candidates(asked):
             if choice.number is not None:
@@ -209,12 +215,12 @@ class Search:
                         break
         return found
 
-    def pairs(self, asked: Question, known: Collection[Applied] = ()) -> list[Found]:
-        """Pairs of choices, in the order of the registry; numbers come from ``known``, what other
+    def pairs(self, asked: Question, told: Collection[Applied] = ()) -> list[Found]:
+        """Pairs of choices, in the order of the registry; numbers come from ``told``, what other
         quantities are explained with."""
         candidates = self._candidates(asked)
         pool = [Applied(c) for c in candidates if c.number is None]
-        pool += [a for a in known if a.number is not None and a.choice in candidates]
+        pool += [a for a in told if a.number is not None and a.choice in candidates]
         pool = [a for a in pool if self._has_effect(a, asked)]
         found = []
         for first, second in combinations(pool, 2):
@@ -227,14 +233,35 @@ class Search:
                     break
         return found
 
+    def _undone(self, asked: Question, setup: Setup) -> bool:
+        """Whether some normalisation explains the answers without any choice: then the choice
+        merely undoes another one, as a factor twice undoes the lack of it."""
+        screen = asked.records[: 1 + SCREEN]
+        return any(
+            all(
+                not self.misfit(r, (), asked.quantity, replace(setup, variant=v)) > resolution(r)
+                for r in screen
+            )
+            for v in variants(asked.quantity, setup.base.sampled)
+        )
+
     def _has_effect(self, applied: Applied, asked: Question) -> bool:
         """Whether the choice is defined on the first problem and changes anything there."""
-        record = asked.records[0]
-        for setup in asked.likely:
-            alone = self.misfit(record, (applied,), asked.quantity, setup)
-            bare = self.misfit(record, (), asked.quantity, setup)
-            if np.isfinite(alone) and abs(alone - bare) > NOTHING * bare:
-                return True
+        record, moved = asked.records[0], set(applied.choice.change) - set(DEFAULTS)
+        for base in {s.base: None for s in asked.likely}:
+            pipeline = self.pipelines.of(record, base)
+            if pipeline is None:
+                continue
+            if asked.quantity in SOLVES and not moved:
+                with np.errstate(all="ignore"):
+                    if any(_differs(pipeline, part, applied) for part in ("F", "g")):
+                        return True
+                continue
+            for setup in (s for s in asked.likely if s.base == base):
+                alone = self.misfit(record, (applied,), asked.quantity, setup)
+                bare = self.misfit(record, (), asked.quantity, setup)
+                if moved or (np.isfinite(alone) and abs(alone - bare) > NOTHING * bare):
+                    return True
         return False
 
     def _candidates(self, asked: Question) -> list[Choice]:
@@ -248,6 +275,7 @@ class Search:
             if (discrete or "gaussian" in c.families)
             and (gaussian or "discrete" in c.families)
             and any(reaches(c, part) for part in parts)
+            and (asked.quantity in SOLVES or not set(c.visible) <= set(SOLVES))
         ]
 
     def _numbered(self, choice: Choice, asked: Question, setup: Setup) -> Iterator[Applied]:
@@ -292,5 +320,7 @@ class Search:
             if telling == TELLING:
                 break
         else:
+            return None
+        if self._undone(asked, setup):
             return None
         return Found(applied, setup, max(0, said - 1 - SCREEN))

@@ -24,6 +24,8 @@ STOPPED = 1e-4
 #: to 6.3 sizes of the start's image where this was measured.
 START = 1e-4
 MOVED = 20.0
+#: What is left of a random start after an iteration that has converged to x = 0.
+ZERO = 1e-12
 #: Right sides this small lie below the absolute tolerances in use.
 SMALL = 1e-6
 
@@ -47,14 +49,14 @@ class ConjugateGradient(NothingToEstimate):
         growth = float(kept.max() / kept.min())
         drift = tolerance.CONSTANT * record.roundoff * growth * DRIFT
         budget = min(drift, LARGEST_DRIFT) * size
-        iterates = _iterates(matrix, vector, iterations)
-        exact = iterates[-1]
+        reached = iterates(matrix, vector, iterations)
+        exact = reached[-1]
         if choices.get("cg_stopping") == "absolute" and size < SMALL:
             # Below the tolerance any start is accepted: only its image must be as small.
             image = float(np.linalg.norm(matrix @ record.value))
             return Judged(image, STOPPED, size, exact)
         if choices.get("cg_stopping"):
-            near = min(iterates[1:] or [exact], key=lambda x: float(abs(record.value - x).max()))
+            near = min(reached[1:] or [exact], key=lambda x: float(abs(record.value - x).max()))
             if float(np.linalg.norm(matrix @ near - vector)) <= STOPPED * size:
                 exact = near
         if choices.get("cg_start") == "random":
@@ -69,12 +71,12 @@ class ConjugateGradient(NothingToEstimate):
             error = np.inf
         if size == 0.0:
             # b = 0 has the one answer x = 0, whatever the budget of a right side of size 0.
-            error = 0.0 if not record.value.any() else np.inf
+            error = 0.0 if float(np.abs(record.value).max(initial=0.0)) <= ZERO else np.inf
             return Judged(error, 1.0, 0.0, exact)
         return Judged(error, budget, size, exact)
 
 
-def _iterates(matrix: Array, vector: Array, iterations: int) -> list[Array]:
+def iterates(matrix: Array, vector: Array, iterations: int) -> list[Array]:
     """x₀ … x_k by orthogonal projection onto the Krylov spaces, not by the recurrence."""
     found = [np.zeros(len(vector))]
     span = np.zeros((len(vector), 0))

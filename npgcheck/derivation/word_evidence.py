@@ -43,7 +43,8 @@ def form_evidence(lhs: sp.Expr, rhs: sp.Expr, setting: Words, relation: str = "=
                 outcome = "undecided"  # circles have no confluent system; the matrices decide
         else:
             negative = _not_positive(lhs - rhs, setting)
-            outcome = "refuted" if negative else "holds"
+            # what has no visible sign may still be true: the matrices say what is false
+            outcome = "undecided" if negative else "holds"
             note = f"no visible sign: {negative}" if negative else "nothing dropped is negative"
     except OutOfClass as reason:
         outcome, note = "undecided", str(reason)

@@ -12,7 +12,7 @@ from npgcheck.cli import run as command
 from npgcheck.conformance.choices import CHOICES
 from npgcheck.conformance.controls import controls, find
 from npgcheck.conformance.controls.labels import Label, label
-from npgcheck.conformance.controls.pairs import compose, random_pairs, switches
+from npgcheck.conformance.paired_controls import compose, random_pairs, switches
 from npgcheck.conformance.power import verify_control
 from npgcheck.conformance.power_diagnosis import (
     AIM,

@@ -19,7 +19,7 @@ from typing import Literal
 
 from npgcheck.conformance import fact_judge, told
 from npgcheck.conformance.controls import Control, controls, find
-from npgcheck.conformance.controls.pairs import compose, random_pairs
+from npgcheck.conformance.paired_controls import compose, random_pairs
 from npgcheck.conformance.power import verify_control
 from npgcheck.conformance.told import Outcome, Told
 

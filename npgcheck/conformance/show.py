@@ -156,7 +156,7 @@ def _quantity_of(check: str) -> str:
 def _check_title(check: str) -> str:
     from npgcheck.conformance import check_ids
 
-    properties = check_ids.PROPERTIES | check_ids.OF_MODULES
+    properties = check_ids.PROPERTIES | check_ids.OF_STEPS | check_ids.OF_MODULES
     if check in properties:
         return properties[check][1]
     number = check.split("-")[2]

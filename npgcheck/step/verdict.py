@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.check_ids import PROPERTIES, check_id
+from npgcheck.conformance.check_ids import OF_STEPS, PROPERTIES, check_id
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis, Status
 from npgcheck.step import names
 
@@ -108,7 +108,7 @@ def contract(quantity: str, title: str, reason: str, traceback: str = "") -> Che
 
 def property_result(number: str, broken: str, compared: int, ratio: float) -> CheckResult:
     """A property that holds (broken == "") or does not."""
-    quantity, title = PROPERTIES[number]
+    quantity, title = {**PROPERTIES, **OF_STEPS}[number]
     return CheckResult(
         id=number,
         quantity=quantity,

@@ -328,7 +328,7 @@ class Shrinkage(FunctionalBatch):
     style=STYLE,
 )
 class DeltaWithoutTwo(FunctionalBatch):
-    """√(δ/xᵀFx)."""
+    """√(δ/xᵀFx), the divergence written without its factor of two."""
 
     def length(self, problem: Any, x: Array, max_kl: float) -> float:
         return super().length(problem, x, 0.5 * max_kl)

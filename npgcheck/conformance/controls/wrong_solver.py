@@ -251,7 +251,15 @@ class SingularSolve(ExactSoftmax):
         return np.linalg.solve(F, g)
 
 
-@wrong("cut-off-too-large", tells="pseudo-inverse-cut-off", stage=STAGE, refutes=X, spares=LOWER)
+@wrong(
+    "cut-off-too-large",
+    tells="pseudo-inverse-cut-off",
+    stage=STAGE,
+    kind="approximation",
+    outcome="either",
+    refutes=X,
+    spares=LOWER,
+)
 class CutOffTooLarge(ExactSoftmax):
     """A pseudo-inverse that drops every eigenvalue below a fifth of the largest."""
 

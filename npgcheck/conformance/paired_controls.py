@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ._exact import Array, ExactSoftmax
-from ._gaussian import ExactGaussian
-from ._rows import BatchSoftmax, EpisodeSoftmax
-from .registry import Control, registered
+from npgcheck.conformance.controls._exact import Array, ExactSoftmax
+from npgcheck.conformance.controls._gaussian import ExactGaussian
+from npgcheck.conformance.controls._rows import BatchSoftmax, EpisodeSoftmax
+from npgcheck.conformance.controls.registry import Control, registered
 
 BASES = (ExactSoftmax, BatchSoftmax, EpisodeSoftmax, ExactGaussian)
 #: Answers that differ by less are the same: far above rounding, far below any mistake.

@@ -92,6 +92,10 @@ class ActionDistribution:
         """How much rounding of the outputs moves a log-probability: 1 + the largest |z|-like."""
         raise NotImplementedError
 
+    def action_size(self, z: Array, actions: Array) -> Array:
+        """(N,): how much a relative rounding of the actions moves log π, beyond the outputs'."""
+        return np.zeros(len(z))
+
 
 class MultiDiscrete(ActionDistribution):
     """Independent categorical components with A_1, …, A_m values; z is their logits in a row."""
@@ -389,6 +393,19 @@ class TanhGaussian(Gaussian):
         # log(1 − tanh² x) = 2 (log 2 − x − log(1 + e^{−2x}))
         squash = 2.0 * (math.log(2.0) - actions - np.logaddexp(0.0, -2.0 * actions))
         return super().log_prob_parts(z, actions) - squash
+
+    def action_size(self, z: Array, actions: Array) -> Array:
+        """(N,): dx/da = cosh² x, times the slopes of the normal density and of the squashing."""
+        standard, precision = self._standardised(z, actions)
+        slope = np.abs(standard) * precision + 2.0
+        return np.asarray((slope * np.cosh(actions) ** 2).sum(axis=1))
+
+    def score_size(self, z: Array, actions: Array) -> Array:
+        """(N, 2m): as for a Gaussian, where x = artanh(a) rounds at the size of cosh² x."""
+        standard, precision = self._standardised(z, actions)
+        moved = np.cosh(actions) ** 2 * precision
+        more = np.concatenate([moved * precision, 2.0 * np.abs(standard) * moved], axis=1)
+        return super().score_size(z, actions) + more
 
     def entropy_gradient(self, z: Array) -> Array:
         """Has no closed form; an entropy bonus of a squashed policy is not recognised."""

@@ -24,7 +24,7 @@ from npgcheck.step import (
 from npgcheck.step.calls import Declined, Faulty, Function
 from npgcheck.step.differences import Differences
 from npgcheck.step.krylov import Krylov
-from npgcheck.step.policy import Policy, RandomPolicy, read_policy
+from npgcheck.step.policy import Policy, PolicyIgnoresTheta, RandomPolicy, read_policy
 from npgcheck.step.probes import Probes, random_directions
 from npgcheck.step.rows import Rows
 from npgcheck.step.summary import refused, summarise
@@ -36,6 +36,8 @@ Array = np.ndarray
 #: KL of the points at which the user's divergence is compared: where trust regions work, and far
 #: enough out for its third order to show.
 DIVERGENCES = (0.01, 0.3)
+#: Steps in which such a point is looked for, from the quadratic model on.
+DIVERGENCE_STEPS = 8
 
 
 def check_step(
@@ -112,7 +114,10 @@ def check_step(
         read = read_policy(policy, theta, observations, acted, distribution)
     except RandomPolicy as finding:
         return refused(str(finding), given, seed, started)
-    check = _Check(read, acted, kind_of_actions, advantages, weights, stated, max_kl, seed)
+    try:
+        check = _Check(read, acted, kind_of_actions, advantages, weights, stated, max_kl, seed)
+    except PolicyIgnoresTheta as finding:
+        return refused(str(finding), given, seed, started)
     check.ask(given)
     return summarise(check, given, seed, started)
 
@@ -135,7 +140,12 @@ class _Check:
         law = policy.distribution
         count = len(actions)
         worth, _ = arrays.vector(advantages, "advantages", count)
-        differences = Differences(policy.outputs, policy.theta, seed)
+        seen_in = unit_roundoff(policy.computed_in)
+        differences = Differences(policy.outputs, policy.theta, seed, seen_in)
+        if not differences.typical.any():
+            raise PolicyIgnoresTheta(
+                "no output of policy changes with theta: does it use its argument theta?"
+            )
         self.rows = Rows(
             law,
             differences.center,
@@ -272,12 +282,28 @@ class _Check:
         for index, v in enumerate(self.probes.vectors[:2]):
             form = self.rows.form(fisher.curvature, v, v, fisher.weights).value
             for size in DIVERGENCES:
-                if form > 0:
-                    point = self.rounded(theta + np.sqrt(2.0 * size / form) * v)
+                point = self._at_divergence(v, form, size)
+                if point is not None:
                     points[f"θ + random {index + 1}, KL ≈ {size:g}"] = point
         if delta is not None and np.any(delta):
             points["new_theta"] = self.rounded(theta + delta)
         return judge_policy.judge_kl(self.probes, function, points, theta, self.declared)
+
+    def _at_divergence(self, v: Array, form: float, size: float) -> Array | None:
+        """θ + s v whose exact KL is `size` within a factor of two, or None where none is found."""
+        if not form > 0:
+            return None
+        s = float(np.sqrt(2.0 * size / form))
+        for _ in range(DIVERGENCE_STEPS):
+            point = self.rounded(self.policy.theta + s * v)
+            try:
+                found = self.rows.kl(point)
+            except InvalidArgument:  # outputs that overflow
+                found = np.inf
+            if 0.5 * size <= found <= 2.0 * size:
+                return point
+            s *= float(np.clip(np.sqrt(size / found), 0.1, 10.0)) if found > 0 else 10.0
+        return None
 
     def _direction(
         self,

@@ -15,25 +15,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 Array = np.ndarray
 
-#: First steps, relative to the size of θ: the first for doubles, the second where the outputs are
-#: noisier than 1e-11 (single precision inside): t⁶/64 and noise/t are then of one size.
-FIRST_STEP, NOISY_STEP = 2.0**-8, 2.0**-2
+#: The first step, relative to the size of θ.
+FIRST_STEP = 2.0**-8
+#: Outputs that are noisier than this, relative, have single precision inside.
 NOISY = 1e-11
-#: A step is made smaller or larger at most this often.
+#: How many steps are tried, each a quarter of the last.
 ATTEMPTS = 3
 #: A direction whose best relative error is above this is looked at for kinks, in doubles.
 SMOOTH = 1e-7
+#: … or whose bias exceeds its noise by this: a derivative that jumps (ELU) leaves such a bias.
+ROUGH = 64.0
 #: Steps for outputs with kinks, each an eighth of the last. Between kinks a network is a polynomial
 #: of low degree in t, whose extrapolated differences are exact as soon as no kink lies within t.
 KINK_STEPS = tuple(2.0**-e for e in (9, 12, 15, 18, 21, 24))
+#: The same where the outputs are noisy: smaller steps would drown in the noise.
+NOISY_KINK_STEPS = tuple(2.0**-e for e in (2, 4, 6, 8, 10))
 #: (64 d₃ − 20 d₂ + d₁)/45 at t, t/2, t/4 has the noise 4.1 σ/t, and (64 d₂ − d₁)/63 at t, t/8 has
 #: 5.8 σ/t, for outputs of noise σ.
 SMOOTH_NOISE, KINK_NOISE = 4.1, 5.8
+#: θ ± t v is rounded before the network sees it. That moves all rows alike, by about u/t of what a
+#: random direction of the size of θ moves, and is no independent noise: twice that is a bias.
+ROUNDED_THETA = 2.0
 #: The spacing of the noise table, relative to the size of θ: its fourth power is below rounding.
 NOISE_SPACING = 1e-4
 
@@ -59,9 +67,22 @@ class Directional:
 class Differences:
     """Directional derivatives of θ ↦ z at one θ."""
 
-    def __init__(self, outputs: Callable[[Array], Array], theta: Array, seed: int = 0) -> None:
-        """Evaluates z(θ) and measures its noise (five evaluations)."""
-        self._outputs = outputs
+    def __init__(
+        self,
+        outputs: Callable[[Array], Array],
+        theta: Array,
+        seed: int = 0,
+        unit: float = 2.0**-53,
+    ) -> None:
+        """Evaluates z(θ) and measures its noise (five evaluations).
+
+        Args:
+            outputs: θ (D,) ↦ z (N, K).
+            theta: (D,).
+            seed: of the line along which the noise is measured.
+            unit: round-off of the dtype in which `outputs` sees θ.
+        """
+        self._outputs, self._unit = outputs, unit
         self.theta = theta
         #: Directions are scaled to the size of θ, so that a step means the same for all of them.
         self.size = max(float(np.linalg.norm(theta)), 1.0)
@@ -76,6 +97,9 @@ class Differences:
         direction *= NOISE_SPACING * self.size / np.linalg.norm(direction)
         steps = [self._outputs(self.theta + k * direction) for k in (-2, -1, 1, 2)]
         fourth = steps[0] - 4 * steps[1] + 6 * self.center - 4 * steps[2] + steps[3]
+        moved = np.abs(steps[3] - steps[0]).max(axis=1, keepdims=True)
+        #: (N, 1): how far a random direction of the size of θ moves a row.
+        self.typical = moved / (4.0 * NOISE_SPACING)
         # For independent errors of variance σ² the fourth difference has variance 70 σ². Rows round
         # differently, so the largest tenth is asked (1.64 σ of normal errors); but rows that meet a
         # kink are no rounding, and the median (0.67 σ) does not see them.
@@ -93,7 +117,7 @@ class Differences:
                 self._known[key] = Directional(zero, zero[:, :1], zero[:, :1])
             else:
                 unit = vector * (self.size / norm)
-                found = self._kinky(unit) if self._kinked else self._smooth(unit)
+                found = self._measured(unit)
                 back = norm / self.size
                 self._known[key] = Directional(
                     found.value * back, found.bias * back, found.noise * back, found.kinks
@@ -108,30 +132,37 @@ class Differences:
         )
         return (ahead - behind) / (2.0 * t), (ahead - 2.0 * self.center + behind) / t
 
+    def _measured(self, unit: Array) -> Directional:
+        """J v for a v of the size of θ."""
+        if self.noise > NOISY * (1.0 + np.abs(self.center).max()):
+            return self._kinky(unit, NOISY_KINK_STEPS)
+        return self._kinky(unit) if self._kinked else self._smooth(unit)
+
+    def _rounded_theta(self, t: float, amplification: float) -> Array:
+        return ROUNDED_THETA * amplification * 0.5 * self._unit / t * self.typical
+
     def _smooth(self, vector: Array) -> Directional:
-        t = NOISY_STEP if self.noise > NOISY * (1.0 + np.abs(self.center).max()) else FIRST_STEP
-        best: tuple[float, float, Array] | None = None
+        t = FIRST_STEP
+        best: tuple[float, float, Array, float] | None = None
         slopes: dict[float, Array] = {}
         for _ in range(ATTEMPTS):
             value, bias = self._extrapolated(vector, t, slopes)
             noise = SMOOTH_NOISE * self.noise / t
             if best is None or bias + 4.0 * noise < best[0] + 4.0 * best[1]:
-                best = (bias, noise, value)
-            if bias > 4.0 * noise:
-                t /= 4.0
-            elif bias < noise / 16.0 and noise > SMOOTH * np.abs(value).max():
-                t *= 4.0
-            else:
+                best = (bias, noise, value, t)
+            if bias <= 4.0 * noise:
                 break
+            t /= 4.0
         assert best is not None
-        bias, noise, value = best
-        if bias > SMOOTH * np.abs(value).max() and self.noise < NOISY:
+        bias, noise, value, t = best
+        if bias > min(SMOOTH * np.abs(value).max(), ROUGH * noise):
             kinky = self._kinky(vector)
             if np.median(kinky.bias) < bias:
                 self._kinked = True
                 return kinky
         column = np.ones((len(value), 1))
-        return Directional(value, bias * column, noise * column)
+        rounded = self._rounded_theta(t, SMOOTH_NOISE)
+        return Directional(value, bias * column + rounded, noise * column)
 
     def _extrapolated(
         self, vector: Array, t: float, slopes: dict[float, Array]
@@ -146,18 +177,22 @@ class Differences:
         first = float(np.max(np.abs(twice - d3), initial=0.0))
         second = float(np.max(np.abs(value - twice), initial=0.0))
         # Each extrapolation gains the ratio second/first (in powers of t²); 16 leaves room for
-        # coefficients that grow, and 2⁻¹⁰ for a first term that happens to be large.
-        gain = min(1.0, max(16.0 * second / first, 2.0**-10)) if first else 1.0
+        # coefficients that grow. Not below 1/8: where a derivative jumps (ELU), nothing is gained.
+        gain = min(1.0, max(16.0 * second / first, 0.125)) if first else 1.0
         return value, second * gain
 
-    def _kinky(self, vector: Array) -> Directional:
+    def _kinky(self, vector: Array, steps: tuple[float, ...] = KINK_STEPS) -> Directional:
         """Row by row, the step at which two successive extrapolations agree best."""
-        found = [self._central(vector, t) for t in KINK_STEPS]
-        pairs = [(64.0 * found[i + 1][0] - found[i][0]) / 63.0 for i in range(len(KINK_STEPS) - 1)]
-        noises = [KINK_NOISE * self.noise / t for t in KINK_STEPS[:-1]]
+        found = [self._central(vector, t) for t in steps]
+        square = (steps[0] / steps[1]) ** 2
+        pairs = [
+            (square * fine[0] - coarse[0]) / (square - 1.0) for coarse, fine in pairwise(found)
+        ]
+        noises = [KINK_NOISE * self.noise / t for t in steps[:-1]]
         value = pairs[-1].copy()
         bias = np.full((len(value), 1), np.inf)
         noise = np.full((len(value), 1), noises[-1])
+        rounded = self._rounded_theta(steps[-2], KINK_NOISE)
         for i in range(len(pairs) - 1):
             # A kink close to θ is averaged over alike by all wider steps: only agreement with every
             # finer one, beyond its noise, says that there is none.
@@ -169,9 +204,10 @@ class Differences:
             value = np.where(better, pairs[i], value)
             bias = np.where(better, change, bias)
             noise = np.where(better, noises[i], noise)
+            rounded = np.where(better, self._rounded_theta(steps[i], KINK_NOISE), rounded)
         # A kink at θ itself: the second difference over t is the jump of the slope at every t.
         jumps = [np.abs(second).max(axis=1, keepdims=True) for _, second in found[-2:]]
-        threshold = 64.0 * self.noise / KINK_STEPS[-1]
+        threshold = 64.0 * self.noise / steps[-1]
         at_theta = (jumps[1] > threshold) & (jumps[1] > 0.5 * jumps[0])
         bias = np.where(at_theta, bias + jumps[1], bias)
-        return Directional(value, bias, noise, int(at_theta.sum()))
+        return Directional(value, bias + rounded, noise, int(at_theta.sum()))

@@ -63,7 +63,7 @@ def compare(y: Array, exact: Array, budgets: Array, factor: float = 1.0, shift: 
         ratios = np.where(error == 0.0, 0.0, error / budgets)
     ratios = np.where(np.isnan(ratios), np.inf, ratios)
     worst = int(np.argmax(ratios))
-    size = float(np.max(np.abs(predicted), initial=0.0))
+    size = float(max(np.max(np.abs(predicted), initial=0.0), np.max(np.abs(y), initial=0.0)))
     largest = float(np.max(error))
     relative = largest / size if size else (0.0 if largest == 0 else 1.0)
     digits = 17.0 if relative == 0 else min(17.0, max(0.0, -math.log10(relative)))
@@ -74,7 +74,8 @@ def estimate(
     y: Array, exact: Array, budgets: Array, shifted: Array | None, free_factor: bool
 ) -> tuple[float, float]:
     """Least squares for c and s, each comparison weighed by its budget; c = 1 if it is not free."""
-    w = 1.0 / np.maximum(budgets, np.finfo(float).tiny)
+    floor = np.finfo(float).eps * float(np.max(np.abs(y), initial=0.0)) + 1e-150
+    w = 1.0 / np.maximum(budgets, floor)
     columns = [] if shifted is None else [shifted]
     target = y
     if free_factor:

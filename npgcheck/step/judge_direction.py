@@ -133,6 +133,7 @@ def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict
             "in the product"
         )
     else:
+        verdict.numbers["damping"] = implied if implied > 10.0 * budget else 0.0
         verdict.status = "skip"
         verdict.reason = (
             "not the exact solution; whether it is an iterate of conjugate gradient can be told "
@@ -188,17 +189,8 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
         extras.insert(0, float(declared["damping"]) - solve.damping)
     match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
     if match is None:
-        if verdict.status == "fail" and not verdict.reason:
-            apart = iterates.undetermined(x, krylov)
-            if apart is None:
-                _facts(x, solve, verdict)
-            else:
-                verdict.numbers["damping"] = solve.damping
-                verdict.status = "skip"
-                verdict.reason = (
-                    f"in single precision right runs of conjugate gradient differ here by "
-                    f"{100 * apart:.0f} %; judge it in float64"
-                )
+        if verdict.status == "fail" and not verdict.reason and not _facts(x, solve, verdict):
+            _undecided(x, solve, verdict)
         return False
     total = solve.damping + match.extra
     said = [names.named("gradient-of-the-loss")] if match.sign < 0 else []
@@ -215,43 +207,73 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     return True
 
 
-def _parallel(x: Array, g: Array, verdict: Verdict) -> bool:
+def _parallel(x: Array, g: Array, verdict: Verdict, krylov: Krylov | None = None) -> bool:
     """Whether x is a multiple of g: no system was solved."""
     norm = float(np.linalg.norm(g))
     cosine = float(x @ g) / (float(np.linalg.norm(x)) * norm)
     if not norm or abs(abs(cosine) - 1.0) > 1e-9:
         return False
     factor = float(x @ g) / norm**2
+    if krylov is not None and factor > 0:
+        # x = gᵀg / (gᵀ(F + λI)g) g is the first iterate, for the λ that this gives
+        damping = 1.0 / factor - float(g @ krylov.product(g)) / norm**2
+        round_one = fit.roundest(damping)[2]
+        if round_one > 0 and abs(damping - round_one) <= 1e-6 * abs(damping):
+            said = [names.named("damping", round_one), names.named("truncated-cg", 1.0)]
+            verdict.explain(said, {})
+            verdict.numbers["damping"] = round_one
+            return True
     note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
+    verdict.status = "fail"
     verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
     return True
 
 
-def _facts(x: Array, solve: Solve, verdict: Verdict) -> None:
-    """What is true of a direction that solves nothing."""
+def _facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
+    """Whether something is known of a direction that is no iterate: its name, or its factor."""
     krylov = solve.krylov
     assert krylov is not None
-    if _parallel(x, krylov.right, verdict):
-        return
+    if _parallel(x, krylov.right, verdict, krylov):
+        return True
     if (name := iterates.misapplied(x, krylov)) is not None:
         verdict.diagnoses = (names.named(name),)
-        return
-    verdict.reason = "it solves no system with the product and the gradient that were given"
+        return True
     first = iterates.holding(x, krylov)
     if first is None:
-        return
+        return False
     if (run := iterates.biased(x, krylov, first)) is not None:
         k, epsilon = run
         said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
         verdict.explain(said, {})
-        verdict.reason = ""
-    elif (factor := iterates.multiple(x, krylov, first)) is not None:
-        if abs(float(np.linalg.norm(x)) - 1.0) < 1e-6:
-            verdict.reason = ""
-            verdict.diagnoses = (names.named("direction-normalised"),)
-            return
-        what = fit.as_people_write(factor)
-        step = solve.step_factor
-        if step is not None and abs(step - 1.0) < 1e-3:
-            what += ", and as long as max_kl allows: this is the step, not its direction"
-        verdict.reason = f"it is the solution times {what}"
+        return True
+    factor = iterates.multiple(x, krylov, first)
+    if factor is None or abs(factor - 1.0) < 1e-3:
+        return False
+    if abs(float(np.linalg.norm(x)) - 1.0) < 1e-6:
+        verdict.diagnoses = (names.named("direction-normalised"),)
+        return True
+    what = fit.as_people_write(factor)
+    step = solve.step_factor
+    if step is not None and abs(step - 1.0) < 1e-3:
+        what += ", and as long as max_kl allows: this is the step, not its direction"
+    verdict.reason = f"it is the solution times {what}"
+    return True
+
+
+def _undecided(x: Array, solve: Solve, verdict: Verdict) -> None:
+    """Leaves x unjudged where right programs differ, or another solver explains it."""
+    assert solve.krylov is not None
+    apart = iterates.undetermined(x, solve.krylov)
+    other = "" if apart else iterates.approximates(x, solve.krylov)
+    if apart:
+        verdict.reason = (
+            f"right runs of conjugate gradient differ here by {100 * apart:.0f} %, losing "
+            "orthogonality; judge it in float64, with more damping or fewer iterations"
+        )
+    elif other:
+        verdict.reason = f"no iterate of plain conjugate gradient; {other}"
+    else:
+        verdict.reason = "it solves no system with the product and the gradient that were given"
+        return
+    verdict.numbers["damping"] = solve.damping
+    verdict.status = "skip"

@@ -20,6 +20,11 @@ Array = np.ndarray
 
 #: A small ε beside a standard deviation scales advantages by less than this, relative to 1.
 LARGEST_EPSILON = 1e-4
+#: A mistake explains an answer only where it agrees to this many digits: where its terms are huge,
+#: so is its budget.
+TELLING = 3.0
+#: Factors this near to the estimate are tried; the budgets decide.
+NEAR_FACTOR = 1e-2
 #: What a fitted coefficient of many digits costs, in choices.
 UNWRITTEN = 1
 #: Estimated factors are recognised this closely, or as closely as the budgets allow.
@@ -108,13 +113,13 @@ def _fit(
             _, shift = fit.estimate(sign * y, exact, budgets, added, free_factor=False)
             more = [names.named("gradient-of-the-loss")] if sign < 0 else []
             for number in fit.roundest(shift):
-                if number:
+                if number > 0:
                     said = [*more, names.named("entropy-bonus", number)]
                     tried.append((sign, sign * number, said))
     found: _Found | None = None
     for c, shift, more in tried:
         fitted = fit.compare(y, exact, budgets, c, shift, added)
-        if not fitted.holds:
+        if not fitted.holds or ((diagnoses or more) and fitted.digits < TELLING):
             continue
         said = [*diagnoses, *more]
         price = names.cost(d.choice for d in said)
@@ -153,7 +158,7 @@ def _factors(
     return [
         (c if abs(c) != abs(factor) else factor, 0.0, said)
         for c, said in candidates
-        if abs(factor - c) <= 4.0 * known * abs(c)
+        if abs(factor - c) <= max(4.0 * known, NEAR_FACTOR) * abs(c)
     ]
 
 
@@ -163,6 +168,8 @@ def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Arr
     if fit.compare(y, exact, budgets + 1e-6 * abs(factor) * np.abs(exact), factor).holds:
         if abs(factor) < 1e-9:
             return "; it is zero"
+        if abs(factor - 1.0) < 1e-6:
+            return "; it is right to six digits or more, but not to its rounding"
         return f"; it is the exact gradient times {fit.as_people_write(factor)}"
     plain = next(iter(variants.gradients(probes.rows)))
     for c in (1.0, -1.0):

@@ -25,6 +25,7 @@ def judge_log_prob(probes: Probes, answer: Array, dtype: str, declared: dict[str
     exact = rows.law.log_prob(rows.z, rows.actions)
     # |δ log π| ≤ C u (lift + |log π| + Σ|∂log π/∂z| |z|): the outputs round at their own size
     moved = np.sum(rows.score_size * (1.0 + np.abs(rows.z)), axis=1)
+    moved = moved + rows.law.action_size(rows.z, rows.actions)
     budgets = CONSTANT * u * (rows.lift + np.abs(exact) + moved)
     best: tuple[tuple[int, float], list[Diagnosis], fit.Fitted] | None = None
     for chosen, note, predicted in variants.log_probs(rows):
@@ -70,6 +71,10 @@ def judge_kl(
     """
     rows = probes.rows
     verdict = Verdict("kl", compared=len(points))
+    if not points:
+        verdict.status = "skip"
+        verdict.reason = "no θ′ was found at which KL is moderate"
+        return verdict
     answers = np.array([function.number(point) for point in points.values()])
     at_theta = function.number(theta)
     u = max(probes.unit, unit_roundoff(function.dtype))

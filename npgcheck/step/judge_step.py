@@ -27,8 +27,10 @@ MOST_SHRINKS = 64
 #: A longer step is called acceptable when it clears both tests by this much; libraries ask for up
 #: to half of the expected gain, and for KL strictly below max_kl.
 CLEARLY, SHARE = 0.9, 0.5
+#: Shares of the longest step that every line search tries before it gives up: 0.9¹⁰ is 0.35.
+SHARES = (1.0, 0.7, 0.5, 0.35)
 #: Steps between this share of the longest one and all of it are not called short.
-NOTABLY = 0.9
+NOTABLY = 2.0 / 3.0
 #: baselines accepts a step whose KL is at most this many times max_kl.
 SLACK = 1.5
 #: A step within this of its direction (relative) and of its length is along it and as long.
@@ -130,6 +132,12 @@ def _length(
     )
     verdict.numbers.update(reverse=reverse, damped=damped)
     fraction, rule = _fraction(model, damped, delta_kl, tolerance)
+    if rule == "" and abs(fraction - 1.0) > tolerance:
+        # √(2δ/gᵀx): gᵀx is xᵀ(F + λI)x only as far as conjugate gradient rounds
+        scale = verdict.numbers.get("factor", 0.0)
+        by_gain = float(np.sqrt(max(0.0, 0.5 * scale * slope / delta_kl)))
+        if abs(by_gain - 1.0) <= tolerance:
+            fraction, rule = by_gain, "damped-length" if taken.damping else ""
     verdict.numbers["fraction"] = fraction
     if not rule and taken.damping and abs(damped / model - 1.0) > 2.0 * tolerance:
         whole = abs(fraction - 1.0) <= tolerance
@@ -149,8 +157,8 @@ def _length(
     if fraction > 1.0 + tolerance and not within:
         verdict.status = "fail"
         verdict.reason = (
-            f"the step is {fraction:.4g} times as long as max_kl = {delta_kl:g} allows: "
-            f"½ΔᵀFΔ = {model:.4g}, KL = {realised:.4g}"
+            f"the step is {fraction:.6g} times as long as max_kl = {delta_kl:g} allows: "
+            f"½ΔᵀFΔ = {model:.6g}, KL = {realised:.6g}"
         )
         return
     if not within or gain <= -_gain_rounding(probes):
@@ -174,6 +182,7 @@ def _length(
                 "it still keeps KL and improves the surrogate"
             )
             return
+        verdict.reason = verdict.reason or f"{fraction:.4g} of what max_kl allows"
         shrinks = _shrinks(fraction, tolerance)
         if shrinks:
             verdict.numbers["shrinks"] = shrinks
@@ -210,7 +219,9 @@ def _longer_is_fine(probes: Probes, theta: Array, taken: Taken, factor: float) -
     assert taken.max_kl is not None
     new = theta + factor * taken.delta
     expected = factor * expected_gain(probes, taken.delta)
-    kept = probes.rows.kl(new) <= CLEARLY * taken.max_kl
+    rows = probes.rows
+    reverse = float(rows.weights @ rows.law.kl(rows.outputs_at(new), rows.z))
+    kept = max(rows.kl(new), reverse) <= CLEARLY * taken.max_kl
     return kept and probes.rows.gain(new) >= SHARE * expected > _gain_rounding(probes)
 
 
@@ -246,12 +257,12 @@ def _unchanged(probes: Probes, theta: Array, taken: Taken, verdict: Verdict) -> 
         return verdict
     sign = 1.0 if expected_gain(probes, x) >= 0 else -1.0
     full = sign * np.sqrt(2.0 * taken.max_kl / form) * x
-    for k in range(10):
-        tried = Taken(full * 0.5**k, 0.0, x, taken.damping, taken.max_kl, None)
+    for share in SHARES:
+        tried = Taken(full * share, 0.0, x, taken.damping, taken.max_kl, None)
         if _longer_is_fine(probes, theta, tried, 1.0):
             verdict.status = "fail"
             verdict.reason = (
-                f"θ is unchanged, although the step shrunk {k} times by ½ keeps KL ≤ max_kl and "
+                f"θ is unchanged, although {share:g} of the longest step keeps KL ≤ max_kl and "
                 "improves the surrogate"
             )
             return verdict

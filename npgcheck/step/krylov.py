@@ -169,7 +169,9 @@ class _Iteration:
     def _step(self) -> None:
         z = (self.product(self.p.astype(np.float64)) + self.damping * self.p).astype(self.kind)
         if self.random is not None:
-            z = z * (1.0 + self.unit * self.random.standard_normal(len(z))).astype(self.kind)
+            # C u, as in every budget: the rounding of another product, and of the sums around it
+            noise = CONSTANT * self.unit * self.random.standard_normal(len(z))
+            z = z * (1.0 + noise).astype(self.kind)
         bottom = float(self.p @ z) + self.epsilon
         if not bottom > 0 or self.rr == 0.0:
             self.ended = True

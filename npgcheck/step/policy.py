@@ -28,6 +28,10 @@ class RandomPolicy(Exception):
     """The policy answers differently when asked twice: a finding, not a usage error."""
 
 
+class PolicyIgnoresTheta(Exception):
+    """No output depends on θ: a finding, not a usage error."""
+
+
 @dataclass(frozen=True, eq=False)
 class Policy:
     """What the checks know about the policy.

@@ -51,7 +51,7 @@ def summarise(check: Any, given: dict[str, Any], seed: int, started: float) -> R
 
 
 def refused(finding: str, given: dict[str, Any], seed: int, started: float) -> Report:
-    """The report on a policy that answers differently when asked twice."""
+    """The report on a policy that is random, or does not depend on θ."""
     results = []
     for argument, quantity in ARGUMENTS.items():
         if given[argument] is not None:
@@ -59,7 +59,7 @@ def refused(finding: str, given: dict[str, Any], seed: int, started: float) -> R
                 CheckResult(
                     id=check_id(quantity, "twice"),
                     quantity=quantity,
-                    title="the policy itself is random",
+                    title="the policy cannot be differentiated",
                     status="fail",
                     kind="property",
                     problems=1,
@@ -70,7 +70,7 @@ def refused(finding: str, given: dict[str, Any], seed: int, started: float) -> R
             )
             break
     results += _not_covered(given)
-    everything = ("everything else: a policy that is random has no derivatives",)
+    everything = ("everything else: this policy has no derivatives to compare with",)
     return _report("check_step", results, seed, started, not_visible=everything)
 
 

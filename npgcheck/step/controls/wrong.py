@@ -216,6 +216,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("−F", _LOW, "fisher-negated", _times("fisher", lambda s: -1.0)),
     Mistake("diagonal of F", _LOW, "diagonal-fisher",
             _changed("fisher", lambda s, right, v: _diagonal(right, v) * v), (), "deviates"),
+    Mistake("F v by finite differences (double)", _LOW, "finite-difference-eps",
+            _changed("fisher", lambda s, right, v: _differences(s, v)), (), "deviates"),
     # the divergence
     Mistake("always zero", "kl", "both-sides-live", _changed("kl", lambda s, right, t: 0.0)),
     Mistake("sum over rows in KL", "kl", "batch-size-scale",
@@ -253,6 +255,21 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("never moves", "trust_region_step", "",
             _changed("move", lambda s, right, x: s.theta.copy())),
 )  # fmt: skip
+
+
+def _differences(s: Step, v: Array) -> Array:
+    """(∇KL(θ + εv) − ∇KL(θ))/ε, and ∇KL(θ) = 0: for categorical and Gaussian outputs alike."""
+    size = max(float(np.linalg.norm(v)), 1e-12)
+    epsilon = (1e-5 if s.theta.dtype == np.float64 else 1e-2) / size
+    there = s.theta + s.theta.dtype.type(epsilon) * v
+    z, new = s.outputs(s.theta), s.outputs(there)
+    change = 1e-6 if s.theta.dtype == np.float64 else 1e-2
+    slope = np.empty_like(new)
+    for k in range(new.shape[1]):
+        step = np.zeros_like(new)
+        step[:, k] = change
+        slope[:, k] = (s.head.kl(z, new + step) - s.head.kl(z, new - step)) / (2 * change)
+    return s.network.vjp(there, s.observations, slope / len(slope)) / s.theta.dtype.type(epsilon)
 
 
 def _diagonal(fisher: Callable[[Array], Array], like: Array) -> Array:

@@ -195,11 +195,13 @@ class Differences:
         rounded = self._rounded_theta(steps[-2], KINK_NOISE)
         for i in range(len(pairs) - 1):
             # A kink close to θ is averaged over alike by all wider steps: only agreement with every
-            # finer one, beyond its noise, says that there is none.
+            # finer one says that there is none …
             change = np.zeros_like(bias)
             for j in range(i + 1, len(pairs)):
                 gap = np.abs(pairs[j] - pairs[i]).max(axis=1, keepdims=True)
-                change = np.maximum(change, gap - 4.0 * noises[j] * (j > i + 1))
+                # … in doubles beyond its noise; where noise is large, it would hide kinks
+                hidden = 4.0 * noises[j] if j > i + 1 and steps is KINK_STEPS else 0.0
+                change = np.maximum(change, gap - hidden)
             better = change + 4.0 * noises[i] < bias + 4.0 * noise
             value = np.where(better, pairs[i], value)
             bias = np.where(better, change, bias)

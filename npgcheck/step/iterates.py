@@ -28,6 +28,8 @@ LARGEST_DRIFT = 1e-2
 NEAR, SINGLE = 0.5, 1e-12
 #: gᵀx = xᵀ(F + λI)x holds for every iterate, by local rounding alone, as closely as this.
 SELF_CONSISTENT = 1e-2
+#: … or, where orthogonality is lost, as this.
+LEAST_CONSISTENT = 0.1
 #: The spaces hold the solution when the residual, relative to g, is this small …
 SOLVED = 1e-8
 #: … after which a run in single precision may still change, for this many iterations.
@@ -95,11 +97,12 @@ def undetermined(x: Array, krylov: Krylov) -> float | None:
     soon, in double later. What still holds for each of them is gᵀx = xᵀ(F + λI)x for some λ ≥ 0;
     None where x breaks it, or where right programs agree.
     """
-    gained = abs(float(x @ krylov.right))
-    if krylov.energy(x, 0.0) ** 2 > (1.0 + SELF_CONSISTENT) * gained:
-        return None
     apart = max((min(krylov.wobble(k, 0.0), 1.0) for k in range(1, krylov.grown + 1)), default=0.0)
-    return apart if apart > LARGEST_DRIFT else None
+    if apart <= LARGEST_DRIFT:
+        return None
+    gained = abs(float(x @ krylov.right))
+    allowed = min(LEAST_CONSISTENT, max(SELF_CONSISTENT, apart))
+    return apart if krylov.energy(x, 0.0) ** 2 <= (1.0 + allowed) * gained else None
 
 
 def approximates(x: Array, krylov: Krylov) -> str:

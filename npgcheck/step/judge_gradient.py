@@ -119,7 +119,7 @@ def _fit(
     found: _Found | None = None
     for c, shift, more in tried:
         fitted = fit.compare(y, exact, budgets, c, shift, added)
-        if not fitted.holds or ((diagnoses or more) and fitted.digits < TELLING):
+        if not fitted.holds or (diagnoses and fitted.digits < TELLING):
             continue
         said = [*diagnoses, *more]
         price = names.cost(d.choice for d in said)

@@ -128,6 +128,6 @@ def test_single_precision_on_an_ill_conditioned_system_is_left_undetermined():
     disturbed = spaces.plain(12, 0.0, wobble=True)
     assert np.linalg.norm(x - disturbed) > 1e-2 * np.linalg.norm(x)  # two right runs
     spaces.grow(20)
-    assert iterates.undetermined(disturbed, spaces) > 1e-2
-    assert iterates.undetermined(1.2 * disturbed, spaces) is None
-    assert iterates.undetermined(disturbed, krylov(matrix, right)) is None
+    assert iterates.undetermined(disturbed, spaces, True) > 1e-2
+    assert iterates.undetermined(1.2 * disturbed, spaces, True) is None
+    assert iterates.undetermined(disturbed, krylov(matrix, right), True) is None

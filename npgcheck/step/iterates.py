@@ -90,19 +90,23 @@ def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) 
     return _free_damping(x, krylov)
 
 
-def undetermined(x: Array, krylov: Krylov) -> float | None:
+def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
     """How far two right runs lie apart, where that is so far that x cannot be told from them.
 
     On ill-conditioned systems iterates differ wildly between right programs, in single precision
-    soon, in double later. What still holds for each of them is gᵀx = xᵀ(F + λI)x for some λ ≥ 0;
-    None where x breaks it, or where right programs agree.
+    soon, in double later. What still holds for each of them is gᵀx = xᵀ(F + λI)x, with the λ of the
+    product, or some λ ≥ 0 where the product is not `damped`; None where x breaks it, or where right
+    programs agree.
     """
     apart = max((min(krylov.wobble(k, 0.0), 1.0) for k in range(1, krylov.grown + 1)), default=0.0)
     if apart <= LARGEST_DRIFT:
         return None
     gained = abs(float(x @ krylov.right))
     allowed = min(LEAST_CONSISTENT, max(SELF_CONSISTENT, apart))
-    return apart if krylov.energy(x, 0.0) ** 2 <= (1.0 + allowed) * gained else None
+    form = krylov.energy(x, 0.0) ** 2
+    if form > (1.0 + allowed) * gained or (damped and form < (1.0 - allowed) * gained):
+        return None
+    return apart
 
 
 def approximates(x: Array, krylov: Krylov) -> str:

@@ -263,7 +263,7 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
 def _undecided(x: Array, solve: Solve, verdict: Verdict) -> None:
     """Leaves x unjudged where right programs differ, or another solver explains it."""
     assert solve.krylov is not None
-    apart = iterates.undetermined(x, solve.krylov)
+    apart = iterates.undetermined(x, solve.krylov, bool(solve.damping))
     other = "" if apart else iterates.approximates(x, solve.krylov)
     if apart:
         verdict.reason = (

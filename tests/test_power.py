@@ -41,10 +41,11 @@ def test_a_right_subject_is_not_accused(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 20))
-def test_over_twenty_seeds(seed):
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_over_other_seeds(seed):
+    """Each of eight seeds judges an eighth of the controls: all of them at a new seed once."""
     names = [c.name for c in controls() if not c.isolate and c.needs != "torch"]
-    report = run_power(seeds=(seed,), only=names)
+    report = run_power(seeds=(seed,), only=names[seed % 8 :: 8])
     assert report.passed, to_text(report)
 
 

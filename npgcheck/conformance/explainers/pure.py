@@ -44,7 +44,7 @@ class ConjugateGradient(NothingToEstimate):
     def judge(self, record: Record, choices: dict[str, Any]) -> Judged | None:
         matrix, vector, iterations = record.probe.args
         spectrum = np.linalg.eigvalsh(matrix)
-        size = float(np.linalg.norm(vector))
+        size = _length(vector)
         kept = spectrum[spectrum > 1e-12 * spectrum.max()]
         growth = float(kept.max() / kept.min())
         drift = tolerance.CONSTANT * record.roundoff * growth * DRIFT
@@ -53,17 +53,17 @@ class ConjugateGradient(NothingToEstimate):
         exact = reached[-1]
         if choices.get("cg_stopping") == "absolute" and size < SMALL:
             # Below the tolerance any start is accepted: only its image must be as small.
-            image = float(np.linalg.norm(matrix @ record.value))
+            image = _length(matrix @ record.value)
             return Judged(image, STOPPED, size, exact)
         if choices.get("cg_stopping"):
             near = min(reached[1:] or [exact], key=lambda x: float(abs(record.value - x).max()))
-            if float(np.linalg.norm(matrix @ near - vector)) <= STOPPED * size:
+            if _length(matrix @ near - vector) <= STOPPED * size:
                 exact = near
         if choices.get("cg_start") == "random":
             spread = START * float(spectrum.max()) * float(np.sqrt(len(vector)))
             budget = max(budget, MOVED * spread)
         # The residual norm: a null component of M (singular systems) is free.
-        error = float(np.linalg.norm(matrix @ (record.value - exact)))
+        error = _length(matrix @ (record.value - exact))
         if error > max(LARGEST_DRIFT * size, budget):
             # No drift, and so no round-off of a coarser computation either.
             budget = tolerance.CONSTANT * record.roundoff * size
@@ -81,18 +81,18 @@ def iterates(matrix: Array, vector: Array, iterations: int) -> list[Array]:
     found = [np.zeros(len(vector))]
     span = np.zeros((len(vector), 0))
     direction = vector.copy()
-    start = float(np.linalg.norm(vector))
+    start = _length(vector)
     for _ in range(iterations):
         for _ in range(2):
             direction = direction - span @ (span.T @ direction)
-        norm = float(np.linalg.norm(direction))
+        norm = _length(direction)
         if norm <= 1e-11 * start or start == 0.0:
             break
         span = np.column_stack([span, direction / norm])
         reduced = span.T @ matrix @ span
         found.append(span @ np.linalg.solve(reduced, span.T @ vector))
         direction = matrix @ span[:, -1]
-        start = max(float(np.linalg.norm(direction)), 1e-300)
+        start = max(_length(direction), 1e-300)
     return found
 
 
@@ -178,3 +178,9 @@ DROPPED_RULES: dict[str, dict[str, bool]] = {
     "no_discount_in_delta": {"delta_discount": False},
     "no_discount_in_trace": {"trace_discount": False},
 }
+
+
+def _length(vector: Array) -> float:
+    """‖v‖₂; infinite without a warning where a diverging answer's square overflows."""
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(vector))

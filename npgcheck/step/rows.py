@@ -108,6 +108,10 @@ class Rows:
         size_a = np.sqrt(np.sum((root * a.value) ** 2, axis=1))
         size_b = np.sqrt(np.sum((root * b.value) ** 2, axis=1))
         whole = np.sqrt(np.sum(bound, axis=1))
+        # J v rounds at the size of its intermediate terms: what a random direction as long moves
+        typical = whole * self.differences.typical[:, 0] / self.differences.size
+        size_a = size_a + typical * float(np.linalg.norm(left))
+        size_b = size_b + typical * float(np.linalg.norm(right))
         bias = size_a * b.bias[:, 0] + size_b * a.bias[:, 0]
         noise = np.hypot(size_a * b.noise[:, 0], size_b * a.noise[:, 0])
         return Sum(

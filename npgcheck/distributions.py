@@ -257,19 +257,19 @@ class Bernoulli(ActionDistribution):
     def score(self, z: Array, actions: Array) -> Array:
         """(N, m): a − p."""
         # 1 − p is computed as the logistic of −z, so that it keeps its digits as p → 1
-        return np.where(actions == 1, _logistic(-z), -_logistic(z))
+        return np.where(actions == 1, logistic(-z), -logistic(z))
 
     def score_size(self, z: Array, actions: Array) -> Array:
         """(N, m): a + p."""
-        return actions + _logistic(z)
+        return actions + logistic(z)
 
     def fisher(self, z: Array, u: Array) -> Array:
         """(N, m): p (1 − p) u."""
-        return _logistic(z) * _logistic(-z) * u
+        return logistic(z) * logistic(-z) * u
 
     def fisher_size(self, z: Array) -> Array:
         """(N, m): min(p, 1 − p), as p − p² rounds at the size of p, and the other way round."""
-        return np.minimum(_logistic(z), _logistic(-z))
+        return np.minimum(logistic(z), logistic(-z))
 
     def kl_parts(self, z: Array, other: Array) -> Array:
         """(N, m): p (z − z') − log(1 + e^z) + log(1 + e^z'), without cancellation."""
@@ -279,7 +279,7 @@ class Bernoulli(ActionDistribution):
 
     def entropy_gradient(self, z: Array) -> Array:
         """(N, m): −z p (1 − p)."""
-        return -z * _logistic(z) * _logistic(-z)
+        return -z * logistic(z) * logistic(-z)
 
     def lift(self, z: Array) -> float:
         """1 + the largest logit."""
@@ -412,7 +412,8 @@ class TanhGaussian(Gaussian):
         raise InvalidArgument("the entropy of a tanh_gaussian has no closed form.")
 
 
-def _logistic(z: Array) -> Array:
+def logistic(z: Array) -> Array:
+    """1/(1 + e^{−z}), relatively accurate on both sides."""
     # e^{min(z, 0)} / (1 + e^{−|z|}), which neither overflows nor loses the small tail
     return np.exp(np.minimum(z, 0.0)) / (1.0 + np.exp(-np.abs(z)))
 

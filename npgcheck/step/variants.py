@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npgcheck.distributions import Bernoulli, Gaussian, MultiDiscrete, TanhGaussian
+from npgcheck.distributions import Bernoulli, Gaussian, MultiDiscrete, TanhGaussian, logistic
 from npgcheck.step.rows import Curvature, Rows
 
 Array = np.ndarray
@@ -85,7 +85,7 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
         yield from _gaussian_fishers(law, z, weights)
         return
     uncentred = _uncentred(rows)
-    mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else _logistic(z)
+    mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else logistic(z)
     yield Fisher(("score-missing-minus-pi",), "", _diagonal(mean), weights)
     yield Fisher(("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights)
     yield Fisher(("softmax-jacobian-skipped",), "", _diagonal(np.ones_like(z)), weights)
@@ -321,7 +321,3 @@ def _uncentred(rows: Rows) -> Array:
         return rows.law.taken(rows.actions)
     assert isinstance(rows.law, Bernoulli)
     return np.asarray(rows.actions)
-
-
-def _logistic(z: Array) -> Array:
-    return np.exp(np.minimum(z, 0.0)) / (1.0 + np.exp(-np.abs(z)))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from npgcheck.conformance.atlas.entry import Seen
+from npgcheck.conformance.atlas.entry import Mark, Seen
 
 _GITHUB = "https://github.com/"
 
 
-def _issue(repository: str, number: int, mark: str = "confirmed") -> Seen:
-    return Seen(f"{repository}#{number}", mark, f"{_GITHUB}{repository}/issues/{number}")  # type: ignore[arg-type]
+def _issue(repository: str, number: int, mark: Mark = "confirmed") -> Seen:
+    return Seen(f"{repository}#{number}", mark, f"{_GITHUB}{repository}/issues/{number}")
 
 
 def _pull(repository: str, number: int) -> Seen:
     return Seen(f"{repository}#{number}", "confirmed", f"{_GITHUB}{repository}/pull/{number}")
 
 
-def _commit(repository: str, commit: str, mark: str = "confirmed") -> Seen:
-    return Seen(f"{repository} {commit}", mark, f"{_GITHUB}{repository}/commit/{commit}")  # type: ignore[arg-type]
+def _commit(repository: str, commit: str, mark: Mark = "confirmed") -> Seen:
+    return Seen(f"{repository} {commit}", mark, f"{_GITHUB}{repository}/commit/{commit}")
 
 
 def _code(repository: str, what: str) -> Seen:

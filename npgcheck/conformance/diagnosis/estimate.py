@@ -6,9 +6,9 @@ read as the roundest number that reproduces the answers as well: people write ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def _worst(
     return found
 
 
-def bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def bracket(misfit: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
     """The neighbours of the best of some points between: beyond a bound nothing changes, and
     golden sections need a valley."""
     points = np.geomspace(low, high, FINER) if low > 0 else np.linspace(low, high, FINER)
@@ -103,7 +103,7 @@ def bracket(misfit, low: float, high: float) -> tuple[float, float]:  # type: ig
     return float(points[max(0, best - 1)]), float(points[min(FINER - 1, best + 1)])
 
 
-def minimise(worst, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def minimise(worst: Callable[[float], float], low: float, high: float) -> float:
     """Golden sections on a logarithmic scale where all are positive; |misfit| has one valley."""
     logarithmic = low > 0
     a, b = (np.log(low), np.log(high)) if logarithmic else (low, high)
@@ -156,7 +156,7 @@ def damping(
     return found[0]  # pragma: no cover - the last rounding keeps every digit
 
 
-def _misfit(view, record: Record, quantity: str, setup: Setup) -> float:  # type: ignore[no-untyped-def]
+def _misfit(view: Any, record: Record, quantity: str, setup: Setup) -> float:
     with np.errstate(all="ignore"):
         try:
             return float(MISFITS[quantity][1](view, record, setup))
@@ -164,7 +164,7 @@ def _misfit(view, record: Record, quantity: str, setup: Setup) -> float:  # type
             return np.inf
 
 
-def _damping_of(view, record: Record, quantity: str, setup: Setup) -> float | None:  # type: ignore[no-untyped-def]
+def _damping_of(view: Any, record: Record, quantity: str, setup: Setup) -> float | None:
     solve = system(view, replace(setup, variant=(*setup.variant, "normalised")[:2]))
     if solve is None or not solve.bare.any():
         return None  # with F = 0 every x is damping of something

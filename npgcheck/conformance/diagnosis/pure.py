@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -46,11 +47,11 @@ def _told(entry: Choice, part: str, quantity: str, records: Sequence[Record]) ->
                 yield Found((Applied(form, value),), Setup(Base()), fresh)
 
 
-def _at(change, value, args, nothing):  # type: ignore[no-untyped-def]
+def _at(change: Any, value: Any, args: Any, nothing: Any) -> Any:
     return change(args, nothing, value)
 
 
-def _reproduces(change, quantity: str, records: Sequence[Record]) -> int | None:  # type: ignore[no-untyped-def]
+def _reproduces(change: Any, quantity: str, records: Sequence[Record]) -> int | None:
     """On how many answers it says what the right formula does not, or None where it is wrong."""
     telling = 0
     for record in records:

@@ -69,7 +69,8 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
             f"wrong by {verdict.ratio:.2g} × budget on {_name(record.reference.problem)}, "
             "right elsewhere"
         )
-        return [_finding(state, quantity, text, len(judged), verdict.ratio)]
+        clamped = quantity == "log_prob" and record.reference.problem.name == SATURATED
+        return [_finding(state, quantity, text, len(judged), verdict.ratio, named=clamped)]
     if broken:
         problem, _, message = broken[0]
         limited = all(kind == "non_finite" for _, kind, _ in broken)
@@ -92,6 +93,8 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
     ]
 
 
+#: Probabilities that underflow: what is wrong here alone clamps a probability or a logit.
+SATURATED = "logits of ±1e3"
 #: A direction is judged where the gradient is this far above its own rounding.
 CLEAR = 1e4
 
@@ -140,14 +143,16 @@ def _finding(
     problems: int,
     worst: float = float("inf"),
     limited: bool = False,
+    named: bool = False,
 ) -> CheckResult:
-    named = Diagnosis("range", "limited-range", "approximation", None, reason)
+    """A finding at the limits; NaN and infinity there deviate, a wrong finite number fails."""
+    choice = Diagnosis("range", "limited-range", "approximation", None, reason)
     return CheckResult(
         id=check_id(quantity, "edge"),
         quantity=quantity,
         title="at the limits of the domain",
         status="deviates" if limited else "fail",
-        diagnosis=(named,) if limited else (),
+        diagnosis=(choice,) if limited or named else (),
         kind="edge",
         problems=problems,
         worst=worst,

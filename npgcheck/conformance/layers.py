@@ -25,7 +25,7 @@ def explain_by_lower(state: Run) -> None:
     for quantity in in_order(state.results):
         if quantity not in RECOMPUTE or not _failing(state, quantity):
             continue
-        lower = _same_named_mistake(state, quantity) or _common_lower(state, quantity)
+        lower = _same_named_mistake(state, quantity) or common_lower(state, quantity)
         if lower is not None:
             state.results[quantity] = [
                 replace(r, explained_by=lower) if r.status == "fail" else r
@@ -55,8 +55,10 @@ def _bugs(state: Run, quantity: str) -> set[str]:
     }
 
 
-def _common_lower(state: Run, quantity: str) -> str | None:
+def common_lower(state: Run, quantity: str) -> str | None:
     """The lowest failing quantity whose answers reproduce this one on every problem tried."""
+    if quantity not in RECOMPUTE:
+        return None
     shared: set[tuple[str, ...]] | None = None
     for record in _refuted_records(state, quantity):
         problem = record.reference.problem

@@ -82,6 +82,13 @@ def _contract(state: Run, quantity: str) -> list[CheckResult]:
     times = f", on {len(collected.faults)} calls" if len(collected.faults) > 1 else ""
     stopped = "; it was not called again" if collected.gave_up else ""
     others = [FAULT_WORDS[k] for k in kinds if k != fault.kind]
+    # 0/0 on a zero right side, and nothing else: right on a smaller domain than was asked.
+    edge = state.fit(quantity) is not None and all(
+        f.kind == "non_finite"
+        and getattr(p.problem, "group", "plain") in ("zero right side", "small right side")
+        for p, f in collected.faults
+    )
+    limited = BY_NAME["limited-range"]
     also = f"; it also {' and '.join(others)}" if others else ""
     return [
         CheckResult(
@@ -94,6 +101,9 @@ def _contract(state: Run, quantity: str) -> list[CheckResult]:
             worst=math.inf,
             digits=0.0,
             reason=f"{fault.message}{times}, first on {_where(probe.problem)}{also}{stopped}",
+            diagnosis=(Diagnosis(limited.stage, limited.name, limited.kind, None, limited.said()),)
+            if edge
+            else (),
             refuted_after=probe.position + 1,
             traceback=fault.traceback,
             counterexample=Counterexample(

@@ -35,7 +35,7 @@ def edge_cases(family: str) -> tuple[Problem, ...]:
         ("γ = 0", _base(family, "zero", discount=0.0)),
         ("γ = 0.999999", _base(family, "long", discount=0.999999)),
         ("one state", _one_state(family)),
-        ("no reward anywhere", _with_rewards(_base(family, "none"), 0.0)),
+        ("no reward anywhere", with_rewards(_base(family, "none"), 0.0)),
         ("an unreachable state", _unreachable(_base(family, "apart"))),
         ("an absorbing state that pays", _absorbing(_base(family, "paying"), pays=True)),
     ]
@@ -84,7 +84,8 @@ def _with_mdp(problem: Problem, transitions: Array, rewards: Any, initial: Array
     return replace(problem, mdp=kind(transitions, rewards, problem.discount, initial))
 
 
-def _with_rewards(problem: Problem, factor: float) -> Problem:
+def with_rewards(problem: Problem, factor: float) -> Problem:
+    """The problem with all its rewards times a factor; it has no id of its own yet."""
     transitions, rewards, _, initial = _parts(problem)
     scaled = tuple(factor * r for r in rewards) if problem.is_gaussian else factor * rewards
     return _with_mdp(problem, transitions, scaled, initial)

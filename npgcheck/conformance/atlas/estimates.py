@@ -34,17 +34,17 @@ def sums(delta: Any, ends: Any, decay: Any) -> Any:
     return found
 
 
+def with_other(args: Any, discount: Any = None, lam: Any = None) -> Any:
+    """Residuals, ends and decay under another γ or λ than the one that was asked."""
+    ends = np.asarray(args[3], bool) | np.asarray(args[4], bool)
+    gamma = args[5] if discount is None else discount
+    decay = gamma * (args[6] if lam is None else lam)
+    return residuals(*args[:5], gamma, args[6]), ends, decay  # type: ignore[call-arg]
+
+
 def _usual(args: Any) -> Any:
     ends = np.asarray(args[3], bool) | np.asarray(args[4], bool)
     return residuals(*args), ends, args[5] * args[6]
-
-
-def _lambda_is(value: Any) -> Any:
-    def change(args: Any, _: Any) -> Any:
-        delta, ends, _decay = _usual(args)
-        return sums(delta, ends, args[5] * value)
-
-    return change
 
 
 def _late(args: Any, _: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,28 @@ def _blocks(v: Any, F: Any, by: Any) -> Any:
     return np.where(label[:, None] == label[None, :], F, 0.0)
 
 
+def _layers(v: Any, F: Any) -> Any:
+    """Keeps the blocks within one layer of a network: its weights and biases."""
+    sizes = getattr(v.problem.policy, "sizes", None)
+    if sizes is None:
+        return np.full_like(F, np.nan)
+    lengths = [(n + 1) * m for n, m in pairwise(sizes)]
+    label = np.repeat(np.arange(len(lengths)), lengths)
+    if len(label) != len(F):
+        return np.full_like(F, np.nan)
+    return np.where(label[:, None] == label[None, :], F, 0.0)
+
+
+def _with_value_head(scale: Any) -> Any:
+    """F + Σ_s w ∇V ∇Vᵀ of a value head that is the sum, or the mean, of the logits."""
+
+    def change(v: Any, F: Any) -> Any:
+        slope = v["jacobian"].sum(axis=1) * scale(v.problem.num_actions)
+        return F + slope.T @ (v["f_weights"][:, None] * slope)
+
+    return change
+
+
 def _linear(v: Any) -> Any:
     return v.problem.family in ("tabular", "softmax", "gaussian")
 
@@ -151,7 +174,7 @@ def _coordinate_in_f(slope: Any) -> Any:
             return np.full_like(F, np.nan)
         m = v.problem.action_size
         scale = np.ones(len(F))
-        scale[-m:] = slope(np.exp(v.reference.theta[-m:]))
+        scale[-m:] = slope(v["std"][0])
         return scale[:, None] * F * scale
 
     return change
@@ -217,13 +240,14 @@ ENTRIES = (
            change={"F": lambda v, F: np.diag(np.diag(F))},
            forms=({"matrix": lambda v, F: np.diag(np.diag(F))},)),
     Choice("fisher", "blocks", "block-fisher", "approximation",
-           "F with the blocks between features (or between actions) set to zero",
+           "F with the blocks between features (actions, layers of a network) set to zero",
            "exact for tabular policies when the blocks are the states",
            "keep the blocks between parameters that share a state",
            note="F is cut to blocks on its diagonal", visible=F,
            hidden={**NOT_G, "tabular, blocks by state": "F has no other blocks"},
            change={"F": lambda v, F: _blocks(v, F, 0)},
-           forms=({"F": lambda v, F: _blocks(v, F, 1)},), families=("discrete",)),
+           forms=({"F": lambda v, F: _blocks(v, F, 1)}, {"F": _layers}),
+           families=("discrete",)),
     Choice("fisher", "kronecker", "kronecker-fisher", "approximation",
            "E[oo ᵀ] ⊗ E[diag π − ππᵀ] in place of E[oo ᵀ ⊗ (diag π − ππᵀ)]",
            "exact when all states share one policy (Martens & Grosse 2015)",
@@ -258,14 +282,15 @@ ENTRIES = (
            change={"F": _coordinate_in_f(lambda s: 1.0 / s)},
            forms=({"F": _coordinate_in_f(lambda s: 0.5 / s**2)},
                   {"F": _coordinate_in_f(lambda s: 0.5 + 0.0 * s)},
-                  {"F": _coordinate_in_f(lambda s: s)}), families=("gaussian",)),
+                  {"F": _coordinate_in_f(lambda s: s)}), reads=("std",),
+           families=("gaussian",)),
     Choice("fisher_factor", "four", "metric-constant", "convention",
-           "4F: the metric of quantum information, whose distances are twice as long",
-           "x is four times too short; steps of fixed KL twice too short",
-           "F = E[φφᵀ] is the Hessian of KL, without the 4",
-           note="F times 4, as in quantum information", visible=F,
+           "4F (or ¼F, the Fubini–Study metric): the metric of quantum information",
+           "x is four times too short (long); steps of fixed KL twice too short (long)",
+           "F = E[φφᵀ] is the Hessian of KL, without a 4",
+           note="F times 4 or ¼, as in quantum information", visible=F,
            hidden={**NOT_G, "direction at λ = 0": "a factor of F changes lengths only"},
-           change=_times(4.0)),
+           change=_times(4.0), forms=(_times(0.25),)),
     Choice("fisher_factor", "two", "fisher-factor-two", "bug",
            "2F or F/2: the ½ of KL ≈ ½ΔᵀFΔ kept or dropped once too often",
            "x is ½ or 2 times the right one", "F is the Hessian of KL: KL ≈ ½ ΔᵀFΔ",
@@ -317,10 +342,13 @@ ENTRIES = (
            hidden={"fisher": "in expectation it is the unnormalised undiscounted F, which is "
                    "reported by that name"}),
     Choice("fisher", "joint", "joint-actor-critic-fisher", "approximation",
-           "the Fisher matrix of policy and value together, on shared weights",
-           "not through this contract: problems have no critic with weights of its own",
-           "differentiate the policy's KL alone",
-           seen=(Seen("Wu et al. 2017 (ACKTR), section 3.1", "textbook"),),
-           told=False,
-           hidden={"every quantity": "the contract's policies share no weights with a critic"}),
+           "the Fisher matrix of policy and value together, on shared weights: "
+           "F + Σ_s w ∇V ∇Vᵀ",
+           "F is larger by the Gauss–Newton matrix of the value head, here the mean or the sum of "
+           "the logits", "differentiate the policy's KL alone",
+           note="a value head on the same weights adds its own Gauss–Newton matrix to F",
+           seen=(Seen("Wu et al. 2017 (ACKTR), section 3.1", "textbook"),), visible=F,
+           hidden=NOT_G, change={"F": _with_value_head(lambda a: 1.0 / a)},
+           forms=({"F": _with_value_head(lambda a: 1.0)},), reads=("jacobian", "f_weights"),
+           families=("discrete",)),
 )  # fmt: skip

@@ -37,8 +37,9 @@ ENTRIES = (
            seen=(Seen("float32 is the default of most deep-learning code: noise ~1e-7 · cond F",
                       "read"),), visible=("value", *G)),
     Choice("range", "limited", "limited-range", "approximation",
-           "NaN or infinity at the limits of the domain",
-           "the logarithm of an underflowed softmax, or 0/0 where the gradient vanishes",
+           "NaN, infinity or a clamped number at the limits of the domain",
+           "the logarithm of an underflowed (or clamped) softmax, or 0/0 where the gradient "
+           "vanishes",
            "use log-softmax; return zero for a zero gradient", seen=(sources.STD_EPS,),
            visible=("log_prob", "score", "natural_gradient")),
     Choice("gradient_scale", "rows", "sum-in-g-mean-in-F", "bug",

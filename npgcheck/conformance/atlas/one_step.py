@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from npgcheck.conformance.atlas.entry import Choice
+import numpy as np
+
+from npgcheck.conformance.atlas import estimates
+from npgcheck.conformance.atlas.entry import Choice, Number
 
 _G = ("policy_gradient",)
+
+
+def _over_std(ddof: int) -> Any:
+    def change(v: Any, critic: Any) -> Any:
+        if critic is None or v.base.critic in ("centred", "normalised"):
+            return None  # with the mean subtracted it has another name
+        return critic / np.std(critic, ddof=ddof)
+
+    return change
+
+
+def _absolute(v: Any, critic: Any) -> Any:
+    return None if critic is None else np.abs(critic)
+
+
+def _ones(v: Any, critic: Any) -> Any:
+    return None if critic is None else np.ones_like(critic)
+
 
 #: Page of the atlas → the entries that stand on it.
 ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
@@ -16,27 +38,36 @@ ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
                "A / std A over the batch, without subtracting the mean",
                "rescales g and x; exact proposals do not change",
                "pass the advantages that enter the gradient",
-               note="advantages divided by their standard deviation", visible=_G),
+               note="advantages divided by their standard deviation", visible=_G,
+               change={"row_critic": _over_std(0)}, forms=({"row_critic": _over_std(1)},)),
         Choice("advantage", "absolute", "absolute-advantages", "bug", "|A| in place of A",
                "every action is made more likely", "keep the sign of the advantages",
-               note="the absolute values of the advantages enter", visible=_G),
+               note="the absolute values of the advantages enter", visible=_G,
+               change={"critic": _absolute, "row_critic": _absolute}),
         Choice("advantage", "missing", "advantages-missing", "bug",
                "g = Σ ω_i φ_i: the advantages do not enter",
                "g is the mean score, zero in expectation",
                "multiply each row's log π by its advantage before averaging",
-               note="the advantages do not enter", visible=_G),
+               note="the advantages do not enter", visible=_G,
+               change={"critic": _ones, "row_critic": _ones}),
     ),
     "estimates": (
         Choice("gae_lam", "", "gae-other-lambda", "bug",
                "Â_t = Σ (γλ′)^l δ_{t+l} with another λ′ than the λ that was said",
                "λ′ is estimated from the recursion Â_t = δ_t + γλ′ Â_{t+1}",
                "pass the same λ to the estimator and to the check", weak=True,
-               note="computed with λ = {}", visible=("advantage_estimate",)),
+               note="computed with λ = {}", visible=("advantage_estimate",),
+               change={"gae": lambda args, _, c: estimates.sums(
+                   *estimates.with_other(args, lam=c))},
+               number=Number("λ′", (0.0, 0.5, 0.8, 0.9, 0.92, 0.95, 0.97, 0.99))),
         Choice("gae_discount", "", "gae-other-discount", "bug",
                "δ_t = r + γ′V(s′) − V(s) with another γ′ than the γ that was said",
                "γ′ is estimated from the same recursion, together with λ",
                "pass the same γ to the estimator, the critic and the check", weak=True,
-               note="computed with γ = {}", visible=("advantage_estimate",)),
+               note="computed with γ = {}", visible=("advantage_estimate",),
+               change={"gae": lambda args, _, c: estimates.sums(
+                   *estimates.with_other(args, discount=c))},
+               number=Number("γ′", (0.0, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999))),
     ),
     "score": (
         Choice("entropy", "", "entropy-bonus", "convention", "g + β ∇ Σ ω H(π(·|s_i))",

@@ -73,18 +73,32 @@ def _from_the_start(v: Any, critic: Any) -> Any:
     return v["discount"] ** v.pipeline.rows.times * _reward_to_go(v, critic)
 
 
-@_only_episodes
-def _next_reward(v: Any, critic: Any) -> Any:
-    """γ G_{t+1} − V(s_t): the return without the reward of the step itself."""
+def _following(v: Any) -> Any:
+    """G_{t+1}, the return of the next step; V(s_T) after a time limit, 0 after termination."""
     rows = v.pipeline.rows
     last = np.append(rows.episode[1:] != rows.episode[:-1], True)
-    returns = _backward(v, v["discount"], lambda t: t)
+    returns = np.zeros(len(rows.rewards))
     tail = np.where(rows.terminated, 0.0, rows.next_values)
     for t in reversed(range(len(returns))):
         after = tail[t] if last[t] else returns[t + 1]
         returns[t] = rows.rewards[t] + v["discount"] * after
-    following = np.where(last, tail, np.append(returns[1:], 0.0))
-    return v["discount"] * following - rows.values
+    return np.where(last, tail, np.append(returns[1:], 0.0))
+
+
+@_only_episodes
+def _next_reward(v: Any, critic: Any) -> Any:
+    """γ G_{t+1} − V(s_t): the return without the reward of the step itself."""
+    return v["discount"] * _following(v) - v.pipeline.rows.values
+
+
+@_only_episodes
+def _next_return(v: Any, critic: Any) -> Any:
+    return _following(v)
+
+
+@_only_episodes
+def _next_return_less_value(v: Any, critic: Any) -> Any:
+    return _following(v) - v.pipeline.rows.values
 
 
 def _row_reward(v: Any, critic: Any) -> Any:
@@ -104,6 +118,11 @@ def _row_undiscounted(v: Any, critic: Any) -> Any:
 
 def _positive(v: Any, critic: Any) -> Any:
     return None if critic is None else np.maximum(critic, 0.0)
+
+
+def _baseline_added(v: Any, critic: Any) -> Any:
+    rows = v.pipeline.rows
+    return critic if rows is None else critic + 2.0 * rows.values
 
 
 def _with_value(v: Any, critic: Any) -> Any:
@@ -184,7 +203,9 @@ ENTRIES = (
            "r_{t+1} beside s_t, a_t",
            "an index shifted by one in a rollout buffer",
            "store r_t with s_t and a_t", note="rewards are shifted by one step", visible=G,
-           change={"row_critic": _next_reward}),
+           change={"row_critic": _next_reward},
+           forms=({"row_critic": _next_return}, {"row_critic": _next_return_less_value}),
+           reads=("discount",)),
     Choice("critic", "swapped", "td-error-swapped", "bug",
            "r + γV(s) − V(s′): V of the two states exchanged",
            "g is wrong on every rollout; right where V(s) = V(s′)",
@@ -241,6 +262,7 @@ ENTRIES = (
            "the table of advantages; g is right in expectation", "subtract the baseline",
            note="V is added to Q, not subtracted", visible=("advantage",), hidden=BASELINE,
            change={"advantage": lambda v, a: v["q_value"] + v["value"][:, None]},
+           forms=({"row_critic": _baseline_added},),
            reads=("q_value", "value"), families=("discrete",)),
     Choice("baseline", "negated", "advantage-negated", "bug", "A = V − Q",
            "A and g change their sign", "A = Q − V", note="A = V − Q: the sign is flipped",
@@ -252,8 +274,8 @@ ENTRIES = (
            note="a discount of {}, whatever the problem says",
            visible=(*VALUES, "state_distribution", *G),
            change={"discount": lambda v, g, c: c},
-           number=Number("γ′", (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995,
-                                0.999, 1.0))),
+           number=Number("γ′", (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995,
+                                0.999), not_values=(1.0,))),
     Choice("backup", "sweeps", "value-sweeps-cut-off", "approximation",
            "V after k sweeps of V ← r_π + γP_πV from zero",
            "an error of γᵏ: small for small γ, large near γ = 1",

@@ -108,7 +108,7 @@ ENTRIES = (
            visible=("update", "train"),
            change={"update": lambda v, p, c: (p[0] - p[2] * c * p[1], *p[1:])},
            forms=({"update": lambda v, p, c: (p[0] - c * p[1], *p[1:])},),
-           number=Number("c", (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0))),
+           number=Number("c", (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 0.9), not_values=(1.0,))),
     # ---- line search: judged by rules, not by a formula ------------------------------------------
     Choice("line_search", "kl_and_improvement", "kl-and-improvement", "free",
            "accept θ′ when KL ≤ δ and the surrogate improves", "what the contract asks",

@@ -67,6 +67,18 @@ def _not_reset(v: Any, w: Any) -> Any:
     return v["discount"] ** np.arange(len(w)) / rows.count
 
 
+def _rows_by_time(f: Any, summed: bool = False) -> Any:
+    """Weights of the steps of episodes times f(γ, t), summing to one again or not."""
+
+    def change(v: Any, w: Any) -> Any:
+        if v.base.sampled != "episodes":
+            return w
+        found = w * f(v["discount"], v.pipeline.rows.times)
+        return found if summed or not found.any() else _sum_to_one(found)
+
+    return change
+
+
 ENTRIES = (
     Choice(
         "sampled", "mdp", "exact-expectation", "free",
@@ -163,7 +175,9 @@ ENTRIES = (
         hidden={**TABULAR, "γ = 0": "d = ρ"},
         change={"weights": lambda v, w: v["start"],
                 "state_distribution": lambda v, d: v["start"]},
-        forms=({"f_weights": lambda v, w: v["start"]}, {"g_weights": lambda v, w: v["start"]}),
+        forms=({"f_weights": lambda v, w: v["start"]}, {"g_weights": lambda v, w: v["start"]},
+               {"row_weights": _rows_by_time(lambda g, t: t == 0)},
+               {"row_weights": _rows_by_time(lambda g, t: t == 0, summed=True)}),
         reads=("start",),
     ),
     Choice(
@@ -185,7 +199,9 @@ ENTRIES = (
         visible=("state_distribution", *WEIGHED),
         change={"occupancy": _first_step_skipped},
         forms=({"occupancy": lambda v, d: _first_step_skipped(v, d) / (1.0 - v["discount"])},
-               {"occupancy": lambda v, d: _sum_to_one(_first_step_skipped(v, d))},),
+               {"occupancy": lambda v, d: _sum_to_one(_first_step_skipped(v, d))},
+               {"row_weights": _rows_by_time(lambda g, t: t > 0)},
+               {"row_weights": _rows_by_time(lambda g, t: t > 0, summed=True)}),
         reads=("discount", "start"),
     ),
     Choice(
@@ -198,7 +214,9 @@ ENTRIES = (
         hidden={**TABULAR, "γ = 0": "γᵗ is the same as γ²ᵗ"},
         change={"occupancy": _twice},
         forms=({"occupancy": lambda v, d: _twice(v, d) * (1.0 - v["discount"])
-                / (1.0 - v["discount"] ** 2)},),
+                / (1.0 - v["discount"] ** 2)},
+               {"row_weights": _rows_by_time(lambda g, t: g**t)},
+               {"row_weights": _rows_by_time(lambda g, t: g**t, summed=True)}),
         reads=("chain", "discount", "start"),
     ),
     Choice(
@@ -232,7 +250,7 @@ ENTRIES = (
         note="the visits of the first {} steps only",
         visible=("state_distribution", *WEIGHED),
         change={"occupancy": _cut}, reads=("chain", "discount", "start"),
-        number=Number("T", (1, 2, 3, 5, 8, 10, 12, 15, 16, 20, 25, 30, 32, 40, 50, 64, 100, 128,
+        number=Number("T", (2, 3, 5, 8, 10, 12, 15, 16, 20, 25, 30, 32, 40, 50, 64, 100, 128,
                             200, 256, 500, 1000), whole=True),
     ),
     Choice(

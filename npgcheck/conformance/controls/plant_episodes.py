@@ -170,7 +170,7 @@ class UndiscountedSums(_Returns):
 
 @wrong(
     "episodes-discounted-from-zero",
-    tells="discounted-from-the-start|whole-return",
+    tells="discounted-from-the-start|whole-return|gamma-t-twice",
     stage=RETURNS,
     refutes=G,
     spares=F,
@@ -202,8 +202,7 @@ class RewardAfter(_Returns):
 
 @wrong(
     "episodes-trajectory-fisher",
-    tells="trajectory-fisher",
-    also="missing-gamma-t",
+    tells="trajectory-fisher|missing-gamma-t",
     stage="Fisher definition",
     kind="convention",
     outcome="either",

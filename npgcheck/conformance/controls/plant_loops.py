@@ -23,6 +23,7 @@ right("loops-over-everything", style=STYLE, problems=12)(Loops)
 @wrong(
     "loop-over-states-forgets-d",
     tells="uniform-state-weights",
+    also="start-state-weights starts-assumed-uniform",  # starts that are uniform: 1/S as well
     stage=WEIGHTS,
     refutes=f"{G} {F} kl",
     spares="value",
@@ -56,8 +57,7 @@ class WeightsByStarts(Loops):
 
 @wrong(
     "loop-fisher-over-table",
-    tells="weights-differ-between-F-and-g",
-    also="uniform-state-weights",
+    tells="weights-differ-between-F-and-g|uniform-state-weights",
     stage=WEIGHTS,
     refutes=F,
     spares=G,

@@ -283,7 +283,7 @@ class HorizonTwice(Loops):
 
 @wrong(
     "loop-extra-gamma",
-    tells="gradient-factor-gamma",
+    tells="gradient-factor-gamma|reward-discounted-once-more",
     stage=GLUE,
     refutes=G,
     spares=F,

@@ -161,7 +161,13 @@ class WorstState(Loops):
         return float(max(found))
 
 
-@wrong("loop-kl-summed", tells="kl-summed-over-states", stage="KL", refutes="kl", style=STYLE)
+@wrong(
+    "loop-kl-summed",
+    tells="kl-summed-over-states|uniform-state-weights",
+    stage="KL",
+    refutes="kl",
+    style=STYLE,
+)
 class KlSummed(Loops):
     """A sum over states, without d and without a mean."""
 

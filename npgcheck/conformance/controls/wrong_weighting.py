@@ -224,6 +224,7 @@ class GammaSquared(_PushedOccupancy):
 @wrong(
     "every-state-counts-alike",
     tells="uniform-state-weights|weights-differ-between-F-and-g",
+    also="start-state-weights starts-assumed-uniform",  # starts that are uniform: 1/S as well
     stage=STAGE,
     refutes="policy_gradient natural_gradient",
 )

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.diagnosis.pipeline import Applied
+from npgcheck.conformance.diagnosis.pipeline import OUTSIDE, Applied
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, resolution
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.diagnosis.solve import system
 from npgcheck.conformance.fitting import Record
-from npgcheck.errors import NpgcheckError
 
 if TYPE_CHECKING:
     from npgcheck.conformance.diagnosis.search import Question
@@ -33,20 +32,33 @@ FINER = 13
 
 
 def numbers(
-    pipelines: Pipelines, choice: Choice, asked: Question, setup: Setup
+    pipelines: Pipelines,
+    choice: Choice,
+    asked: Question,
+    setup: Setup,
+    beside: tuple[Applied, ...] = (),
+    far: float = FAR,
 ) -> Iterator[Applied]:
-    """The choice with the number that fits a few answers best, rounded where that is as good."""
+    """The choice with the number that fits a few answers best, rounded where that is as good.
+
+    ``beside`` are choices that are taken as given; beyond a misfit of ``far`` nothing is refined.
+    """
     number = choice.number
     if number is None:  # pragma: no cover - only numbered choices are asked
         return
     records = asked.records[:ESTIMATED_ON]
     limit = max(resolution(r) for r in records)
+    if "matrix" in choice.change:
+        yield from _in_matrix(pipelines, choice, asked, setup, beside)
+        return
 
     def worst(value: float) -> float:
-        return _worst(pipelines, Applied(choice, value), records, asked.quantity, setup)
+        applied = (*beside, Applied(choice, value))
+        return _worst(pipelines, applied, records, asked.quantity, setup)
 
     def first(value: float) -> float:
-        return _worst(pipelines, Applied(choice, value), records[:1], asked.quantity, setup)
+        applied = (*beside, Applied(choice, value))
+        return _worst(pipelines, applied, records[:1], asked.quantity, setup)
 
     tried = [(first(value), value) for value in number.start]
     if number.whole:
@@ -55,7 +67,10 @@ def numbers(
         yield from (Applied(choice, value) for value in near if worst(value) <= limit)
         return
     best = min(tried)
-    if not best[0] <= FAR:
+    if not best[0] <= far:
+        return
+    if best[0] <= limit and worst(best[1]) <= limit and best[1] not in number.not_values:
+        yield Applied(choice, best[1])
         return
     index = number.start.index(best[1])
     low = number.start[max(0, index - 1)]
@@ -64,31 +79,87 @@ def numbers(
     value = minimise(first, low, high)
     if worst(value) > max(limit, 1e-6):
         return
+    if any(abs(value - n) <= 1e-9 * max(1.0, abs(n)) for n in number.not_values):
+        return
     for digits in (1, 2, 3, 4, 6, 17):
         rounded = float(f"{value:.{digits}g}")
-        if any(abs(rounded - n) <= 1e-9 * max(1.0, abs(n)) for n in number.not_values):
-            return
-        if worst(rounded) <= limit:
+        if rounded not in number.not_values and worst(rounded) <= limit:
             yield Applied(choice, rounded)
             return
 
 
+def _in_matrix(
+    pipelines: Pipelines,
+    choice: Choice,
+    asked: Question,
+    setup: Setup,
+    beside: tuple[Applied, ...],
+) -> Iterator[Applied]:
+    """c of M = M₀ + cK by least squares on the first answer, when the second agrees."""
+    found: list[float] = []
+    for record in asked.records[:2]:
+        views = [
+            pipelines.view(record, setup.base, (*beside, Applied(choice, c))) for c in (0.0, 1.0)
+        ]
+        try:
+            systems = [None if v is None else system(v, setup) for v in views]
+        except OUTSIDE:
+            return
+        if systems[0] is None or systems[1] is None:
+            return
+        x, right = _solution_of(record, asked.quantity), systems[0].right
+        image, slope = systems[0].matrix @ x, (systems[1].matrix - systems[0].matrix) @ x
+        if asked.quantity in ("trust_region_proposal", "trust_region_step"):
+            # The length of x is another matter: M x is a multiple of g, whatever that is.
+            unit = right / max(float(np.linalg.norm(right)), 1e-300)
+            image, slope = image - unit * (unit @ image), slope - unit * (unit @ slope)
+            right = 0.0 * right
+        square = float(slope @ slope)
+        size = float(slope @ (right - image)) / square if square else np.nan
+        if not np.isfinite(size) or size <= 1e-12:
+            return
+        found.append(size)
+    if len(found) < 2 or abs(found[0] - found[1]) > 1e-4 * abs(found[0]):
+        return
+    number, value = choice.number, _rounded(found[0])
+    if number is None or value in number.not_values or value > 100.0 * number.start[-1]:
+        return
+    yield Applied(choice, value)
+
+
+def _solution_of(record: Record, quantity: str) -> Any:
+    """x, or a multiple of it, as the answer has it."""
+    if quantity == "natural_gradient":
+        return record.value
+    moved = record.value - record.reference.theta
+    return moved / float(record.probe.args[-1]) if quantity in ("update", "train") else moved
+
+
+def _rounded(value: float) -> float:
+    """The number as people write it, where the least squares say no more than that."""
+    for digits in (1, 2, 3, 5):
+        rounded = float(f"{value:.{digits}g}")
+        if abs(rounded - value) <= 1e-5 * abs(value):
+            return rounded
+    return value
+
+
 def _worst(
     pipelines: Pipelines,
-    applied: Applied,
+    applied: tuple[Applied, ...],
     records: Sequence[Record],
     quantity: str,
     setup: Setup,
 ) -> float:
     found = 0.0
     for record in records:
-        view = pipelines.view(record, setup.base, (applied,))
+        view = pipelines.view(record, setup.base, applied)
         if view is None:
             continue
         with np.errstate(all="ignore"):
             try:
                 misfit = MISFITS[quantity][1](view, record, setup)
-            except (np.linalg.LinAlgError, NpgcheckError):
+            except OUTSIDE:
                 return np.inf
         if not np.isnan(misfit):
             found = max(found, float(misfit))
@@ -138,7 +209,7 @@ def damping(
             return None
         try:
             size = _damping_of(view, record, asked.quantity, setup)
-        except (np.linalg.LinAlgError, NpgcheckError):
+        except OUTSIDE:
             return None
         if size is None or not np.isfinite(size) or size <= 1e-12:
             return None
@@ -149,18 +220,14 @@ def damping(
                 return None
     if len(found) < 2 or abs(found[0] - found[1]) > 1e-4 * found[0]:
         return None
-    for digits in (1, 2, 3, 5, 17):
-        rounded = float(f"{found[0]:.{digits}g}")
-        if abs(rounded - found[0]) <= 1e-5 * found[0]:
-            return rounded
-    return found[0]  # pragma: no cover - the last rounding keeps every digit
+    return _rounded(found[0])
 
 
 def _misfit(view: Any, record: Record, quantity: str, setup: Setup) -> float:
     with np.errstate(all="ignore"):
         try:
             return float(MISFITS[quantity][1](view, record, setup))
-        except (np.linalg.LinAlgError, NpgcheckError):
+        except OUTSIDE:
             return np.inf
 
 
@@ -174,9 +241,7 @@ def _damping_of(view: Any, record: Record, quantity: str, setup: Setup) -> float
         v = record.probe.args[0]
         return float(v @ (record.value - solve.bare @ v)) / float(v @ v)
     if quantity in ("natural_gradient", "update", "train"):
-        x = record.value
-        if quantity != "natural_gradient":
-            x = (x - record.reference.theta) / float(record.probe.args[-1])
+        x = _solution_of(record, quantity)
         square = float(x @ x)
         return float(x @ (solve.right - solve.matrix @ x)) / square if square else None
     moved = record.value - record.reference.theta

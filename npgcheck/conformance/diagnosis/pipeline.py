@@ -24,9 +24,14 @@ import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.reference import Reference, undiscounted_visits
+from npgcheck.errors import NpgcheckError
 from npgcheck.exact import action_advantage
 
 Array = np.ndarray
+
+#: What a formula raises where choices leave its domain: σ = 0, a singular chain, no state that is
+#: visited, pᵀMp = 0. Such a set explains nothing there.
+OUTSIDE = (np.linalg.LinAlgError, ArithmeticError, ValueError, NpgcheckError)
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,9 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     # Every least-squares solution satisfies Mᵀ(Mx − g) = 0; most candidates are far from it.
     missing = solve.matrix.T @ (solve.matrix @ inner - solve.right)
     reach = solve.matrix.T @ solve.right
-    if float(np.abs(missing).max()) > FAR_OFF * float(np.abs(reach).max()):
-        return 1.0
+    off = float(np.abs(missing).max()) / max(float(np.abs(reach).max()), 1e-300)
+    if off > FAR_OFF:
+        return off  # smooth in every number of a choice, which is estimated along it
     # F x = g has a solution only for g in range(F); a least-squares solve drops the rest.
     predicted = pseudo_solve(solve.matrix, solve.right)
     residual = relative(solve.matrix @ inner, solve.matrix @ predicted)
@@ -204,8 +205,10 @@ def _length_of(v: View, record: Record, setup: Setup) -> tuple[float, float] | N
     if solve is None:
         return None
     t = _coordinates(v, record)
-    if not (_turned(v) or is_direct(v, setup)) and aside_of(solve, moved) > FAR_OFF:
-        return FAR_OFF, 1.0
+    if not (_turned(v) or is_direct(v, setup)):
+        off = aside_of(solve, moved)
+        if off > FAR_OFF:
+            return off, 1.0  # smooth in every number of a choice
     x = solution(v, solve, setup)
     if _turned(v):
         x = np.linalg.solve(t.T, x)

@@ -7,9 +7,9 @@ the remaining problems too, none of which it has seen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,18 @@ import numpy as np
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.choices import known, present
 from npgcheck.conformance.diagnosis import estimate
-from npgcheck.conformance.diagnosis.pipeline import DEFAULTS, Applied, Base, Pipeline, reaches
+from npgcheck.conformance.diagnosis.given import OWN
+from npgcheck.conformance.diagnosis.pipeline import (
+    DEFAULTS,
+    OUTSIDE,
+    Applied,
+    Base,
+    Pipeline,
+    reaches,
+)
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, gains, resolution, variants
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.fitting import Record
-from npgcheck.errors import NpgcheckError
 
 #: Answers on which candidates are screened, after the first telling one.
 SCREEN = 5
@@ -29,9 +36,18 @@ SCREEN = 5
 FRESH = 40
 #: A name needs this many answers on which it says something that the contract does not.
 TELLING = 3
+#: In pairs a number is refined only where one of its grid explains the answers this well.
+NEAR = 0.3
 #: A misfit that moves by less than this part has not moved.
 NOTHING = 1e-9
+#: Iterations after which conjugate gradient is stopped in use.
+ITERATIONS = (*range(1, 11), 12, 15, 20, 25, 30, 50)
 SOLVES = ("natural_gradient", "update", "train", "trust_region_proposal", "trust_region_step")
+#: Quantities that average over states; the others know no weights, rows or critics.
+AVERAGES = (
+    "state_distribution", "policy_gradient", "surrogate", "fisher", "fisher_vector_product", "kl",
+    *SOLVES,
+)  # fmt: skip
 DAMPED = ("fisher", "fisher_vector_product", *SOLVES)
 
 
@@ -51,8 +67,8 @@ class Found:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names of the choices."""
-        return frozenset(a.choice.name for a in self.applied)
+        """The names of the choices; own answers taken as given have none."""
+        return frozenset(a.choice.name for a in self.applied if a.choice.name != OWN)
 
 
 @dataclass(frozen=True)
@@ -80,10 +96,12 @@ def question(
     dampings: Sequence[float],
     iterations: Sequence[int],
     wrong: Collection[int] = (),
+    separating: Sequence[Record] = (),
 ) -> Question | None:
     """Builds the question, or returns None where no pipeline answers for the quantity.
 
-    Answers whose identity is in ``wrong`` were refuted: they are looked at first.
+    Answers whose identity is in ``wrong`` were refuted: they are looked at first. ``separating``
+    are answers on further problems, which tell choices apart that the usual ones do not.
     """
     if quantity not in MISFITS:
         return None
@@ -99,7 +117,9 @@ def question(
         expected.get("fisher", "true"),
         expected.get("advantage", "advantage"),
     )
-    bases = [likely_base, *(b for b in _bases(quantity, sampled) if b != likely_base)]
+    averages = quantity in AVERAGES
+    others = _bases(quantity, sampled) if averages else ()
+    bases = [likely_base, *(b for b in others if b != likely_base)]
     length = str(expected.get("step_length", "undamped"))
     solvers = {(0.0, 0), *((d, 0) for d in dampings)}
     solvers |= {(d, k) for d in (0.0, *dampings) for k in iterations}
@@ -109,10 +129,16 @@ def question(
         for base in bases
         for variant in variants(quantity, base.sampled)
     ]
+    if quantity in ("trust_region_proposal", "trust_region_step"):
+        other = "undamped" if length == "damped" else "damped"
+        setups += [replace(s, length=other) for s in setups if s.damping]
     setups.sort(key=lambda s: (s.iterations, s.damping > 0))  # a stable sort: likely bases first
     own = {b for b in bases if b == likely_base or b == Base(bases[-1].sampled)}
     likely = [s for s in setups if s.base in own and not s.iterations]
-    return Question(quantity, tuple(_telling_first(kept, refuted)), tuple(setups), tuple(likely))
+    ordered = _telling_first(kept, refuted)
+    screen = 1 + SCREEN
+    records = (*ordered[:screen], *separating, *ordered[screen:])
+    return Question(quantity, records, tuple(setups), tuple(likely))
 
 
 def _bases(quantity: str, sampled: Sequence[str]) -> Iterator[Base]:
@@ -167,7 +193,7 @@ def _differs(pipeline: Pipeline, part: str, applied: Applied) -> bool:
     """Whether the choice makes another part of it, one with numbers in it."""
     try:
         before, after = pipeline.get(part, ()), pipeline.get(part, (applied,))
-    except (np.linalg.LinAlgError, NpgcheckError):
+    except OUTSIDE:
         return False
     if before is None or after is None or not np.isfinite(after).all():
         return False
@@ -183,13 +209,19 @@ class Search:
         self.pipelines = Pipelines()
         self.tried = 0
 
-    def singles(self, asked: Question) -> list[Found]:
-        """Single choices that reproduce the quantity, numbers estimated."""
+    def singles(self, asked: Question, beside: tuple[Applied, ...] = ()) -> list[Found]:
+        """Single choices that reproduce the quantity, numbers estimated.
+
+        ``beside`` are choices that explain quantities below this one, and are taken as given.
+        """
+        given = {a.choice.name for a in beside}
         found = []
         for choice in self._candidates(asked):
-            for setup in asked.setups:
-                for applied in self._numbered(choice, asked, setup):
-                    result = self._confirm((applied,), asked, setup)
+            if choice.name in given:
+                continue
+            for setup in asked.likely if beside else asked.setups:
+                for applied in self._numbered(choice, asked, setup, beside):
+                    result = self._confirm((*beside, applied), asked, setup)
                     if result is not None:
                         found.append(result)
                         break
@@ -197,27 +229,74 @@ class Search:
 
     def damped(self, asked: Question) -> list[Found]:
         """Single choices beside a damping that no other quantity shows."""
-        found = []
-        if asked.quantity not in DAMPED or not known({"damping": 1.0}):
-            return []
-        for choice in self._candidates(asked):
-            if choice.number is not None:
-                continue
-            for setup in asked.likely:
-                if setup.damping:
-                    continue
-                applied = (Applied(choice),)
-                size = estimate.damping(self.pipelines, applied, asked, setup)
-                if size is not None:
-                    result = self._confirm(applied, asked, replace(setup, damping=size))
-                    if result is not None:
-                        found.append(result)
-                        break
-        return found
+        sets = [(Applied(c),) for c in self._candidates(asked) if c.number is None]
+        return [f for applied in sets if (f := self._damped(applied, asked)) is not None]
 
-    def pairs(self, asked: Question, told: Collection[Applied] = ()) -> list[Found]:
+    def _damped(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
+        """The choices beside a damping, estimated."""
+        if asked.quantity not in DAMPED or not known({"damping": 1.0}):
+            return None
+        step = asked.quantity.startswith("trust_region")
+        undamped = [s for s in asked.likely if not s.damping]
+        lengths = [replace(s, length="damped") for s in undamped if step]
+        for setup in (*undamped, *lengths):
+            size = estimate.damping(self.pipelines, applied, asked, setup)
+            if size is not None:
+                found = self._confirm(applied, asked, replace(setup, damping=size))
+                if found is not None:
+                    return found
+        return None
+
+    def _truncated(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
+        """The choices beside conjugate gradient that stops after k iterations."""
+        if asked.quantity not in SOLVES or not known({"cg_iterations": 1.0}):
+            return None
+        for setup in asked.likely:
+            for k in ITERATIONS:
+                found = self._confirm(applied, asked, replace(setup, iterations=k))
+                if found is not None:
+                    return found
+        return None
+
+    def above(
+        self, asked: Question, told: Sequence[tuple[Applied, ...]], given: Sequence[Applied]
+    ) -> list[Found]:
+        """What a quantity is explained with when those below it are wrong, the simplest first.
+
+        Two choices of theirs together; their own answers (``given``) as they are, damped, under a
+        truncated solve, or with a choice that shows here for the first time; and the same with
+        the choices (``told``) in place of the answers.
+        """
+        unions = dict.fromkeys(
+            tuple(dict.fromkeys((*a, *b)))
+            for a, b in combinations(told, 2)
+            if len({c.choice.name for c in (*a, *b)}) == 2
+        )
+        alone = [(own,) for own in given]
+        levels: tuple[Callable[[], Iterator[Found | None]], ...] = (
+            lambda: (self._under(union, asked) for union in unions),
+            lambda: (self._under(own, asked) for own in alone),
+            lambda: (self._damped(a, asked) for a in (*alone, *told)),
+            lambda: (self._truncated(a, asked) for a in (*alone, *told)),
+            lambda: (f for own in alone for f in self.singles(asked, own)),
+            lambda: (f for a in told if len(a) == 1 for f in self.singles(asked, a)),
+        )
+        for level in levels:
+            found = [f for f in level() if f is not None]
+            if found:
+                return found
+        return []
+
+    def _under(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
+        """The choices as they are, under the first setup that fits."""
+        fits = (self._confirm(applied, asked, setup) for setup in asked.setups)
+        return next((f for f in fits if f is not None), None)
+
+    def pairs(
+        self, asked: Question, told: Collection[Applied] = (), *, numbered: bool = False
+    ) -> list[Found]:
         """Pairs of choices, in the order of the registry; numbers come from ``told``, what other
-        quantities are explained with."""
+        quantities are explained with, or are estimated where ``numbered`` allows the time."""
         candidates = self._candidates(asked)
         pool = [Applied(c) for c in candidates if c.number is None]
         pool += [a for a in told if a.number is not None and a.choice in candidates]
@@ -228,9 +307,35 @@ class Search:
                 continue
             for setup in asked.likely:
                 result = self._confirm((first, second), asked, setup)
+                if result is None and not first.choice.change.keys().isdisjoint(
+                    second.choice.change
+                ):
+                    result = self._confirm((second, first), asked, setup)
                 if result is not None:
                     found.append(result)
                     break
+        if not found and numbered:
+            found = self._numbered_pairs(asked, [a for a in pool if a.number is None])
+        return found
+
+    def _numbered_pairs(self, asked: Question, pool: Sequence[Applied]) -> list[Found]:
+        """Pairs of which one carries a number that no other quantity shows."""
+        if asked.quantity in SOLVES:
+            return []
+        if any(r.reference.problem.family == "own" for r in asked.records[:1]):
+            return []  # every number would ask the user's own policy anew
+        numbered = [
+            c for c in self._candidates(asked) if c.number is not None and c.kind != "approximation"
+        ]
+        found = []
+        for first, choice in product(pool, numbered):
+            for setup in asked.likely[:1]:
+                for second in estimate.numbers(
+                    self.pipelines, choice, asked, setup, (first,), far=NEAR
+                ):
+                    result = self._confirm((first, second), asked, setup)
+                    if result is not None:
+                        found.append(result)
         return found
 
     def _undone(self, asked: Question, setup: Setup) -> bool:
@@ -278,14 +383,20 @@ class Search:
             and (asked.quantity in SOLVES or not set(c.visible) <= set(SOLVES))
         ]
 
-    def _numbered(self, choice: Choice, asked: Question, setup: Setup) -> Iterator[Applied]:
+    def _numbered(
+        self,
+        choice: Choice,
+        asked: Question,
+        setup: Setup,
+        beside: tuple[Applied, ...] = (),
+    ) -> Iterator[Applied]:
         """The choice as it stands, or with the numbers that could be its own."""
         if choice.number is None:
             yield Applied(choice)
             return
         if setup not in asked.likely or (setup.damping and "matrix" in choice.change):
             return
-        yield from estimate.numbers(self.pipelines, choice, asked, setup)
+        yield from estimate.numbers(self.pipelines, choice, asked, setup, beside)
 
     def misfit(
         self, record: Record, applied: tuple[Applied, ...], quantity: str, setup: Setup
@@ -298,8 +409,8 @@ class Search:
         with np.errstate(all="ignore"):
             try:
                 return float(MISFITS[quantity][1](view, record, setup))
-            except (np.linalg.LinAlgError, NpgcheckError):
-                return np.inf  # a choice may leave the domain: σ = 0, a singular chain
+            except OUTSIDE:
+                return np.inf
 
     def _confirm(self, applied: tuple[Applied, ...], asked: Question, setup: Setup) -> Found | None:
         """The set, if it reproduces the first answer, the screen and then fresh ones."""

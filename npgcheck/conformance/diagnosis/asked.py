@@ -1,0 +1,69 @@
+"""What is asked of the search: one refuted quantity, its answers and the conventions in play."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from npgcheck.conformance.diagnosis import pure
+from npgcheck.conformance.diagnosis.plausible import plausible
+from npgcheck.conformance.diagnosis.predict import MISFITS
+from npgcheck.conformance.diagnosis.search import Found, Question, Search, question
+from npgcheck.conformance.diagnosis.separating import faint_records
+from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.verdicts import expected, rescore
+
+
+@dataclass
+class Asked:
+    """One refuted quantity and the sets that reproduce it."""
+
+    quantity: str
+    question: Question | None
+    found: list[Found] = field(default_factory=list)
+    paired: bool = False
+
+
+#: Facts about a line search: its rules are conventions of their own, no formula reproduces them.
+_RULES = ("the accepted step", "the step was cut", "θ came back")
+
+
+def ask(state: Run, search: Search, quantity: str) -> Asked:
+    """The question that a refuted quantity poses, and the single choices that answer it."""
+    if any(r.reason.startswith(_RULES) for r in state.results[quantity] if r.kind == "value"):
+        return Asked(quantity, None)
+    records = state.judgeable(quantity)
+    if quantity in pure.PART:
+        return Asked(quantity, None, pure.explain(quantity, records))
+    posed = _question(state, quantity)
+    if posed is None:
+        return Asked(quantity, None)
+    found = search.singles(posed)
+    if not found:
+        found = search.damped(posed)
+    return Asked(quantity, posed, plausible(state, search, quantity, found))
+
+
+def _question(state: Run, quantity: str) -> Question | None:
+    records = state.judgeable(quantity)
+    if quantity not in MISFITS or not records:
+        return None
+    dampings, iterations = _conventions(state)
+    base = expected(state, quantity, records)
+    wrong = {id(records[i]) for i in rescore(quantity, records, base).refuted}
+    sampled = state.sampled(quantity)
+    faint = faint_records(state, quantity)
+    return question(quantity, records, sampled, base, dampings, iterations, wrong, faint)
+
+
+def _conventions(state: Run) -> tuple[list[float], list[int]]:
+    """λ and k that other quantities of the subject follow, or that it declares."""
+    dampings: set[float] = set()
+    iterations: set[int] = set()
+    choices = [f.choices for f in state.chosen.values() if f is not None]
+    for found in [*choices, state.declared]:
+        for stage in ("damping", "damping_in_fisher"):
+            if found.get(stage):
+                dampings.add(float(found[stage]))
+        if found.get("cg_iterations"):
+            iterations.add(int(found["cg_iterations"]))
+    return sorted(dampings), sorted(iterations)

@@ -34,15 +34,13 @@ GROUPS: dict[Group, str] = {
 }
 """What is planted, in the order of the text."""
 
-AIM: dict[Group, float] = {"single": 0.98, "pair": 0.90}
-"""What a diagnosis should name."""
-GATE: dict[Group, float] = {"single": 0.90, "pair": 0.45}
-"""What it has to name now; below it the command fails. Raised whenever the diagnosis improves."""
+GATE: dict[Group, float] = {"single": 0.98, "pair": 0.90}
+"""What a diagnosis has to name; below it the command fails."""
 WRONG: dict[Group, float] = {
-    "single": 0.01,
-    "pair": 0.07,
-    "outside": 0.03,
-    "left out": 0.16,
+    "single": 0.0,
+    "pair": 0.0,
+    "outside": 0.0,
+    "left out": 0.02,
     "right": 0.0,
 }
 """Wrong names and false facts that are put up with now, as a part of a list. The aim is none."""

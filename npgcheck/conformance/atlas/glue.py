@@ -21,6 +21,15 @@ def _times(f: Any) -> Any:
     return {"g": lambda v, g: f(v) * g}
 
 
+def _rescaled(power: float) -> Any:
+    """Lengths from a g (or F) and an x whose scales differ by (1−γ)."""
+
+    def length(v: Any, value: Any) -> Any:
+        return value[0] * (1.0 - v.reference.discount) ** power, *value[1:]
+
+    return {"length": length}
+
+
 ENTRIES = (
     Choice("gradient_factor", "1/(1-gamma)", "full-gradient", "free",
            "g = ∇J = 1/(1−γ) E_d[φA]", "the derivative of J", "nothing to mend", default=True),
@@ -78,7 +87,8 @@ ENTRIES = (
            "use one normalisation throughout",
            note="two quantities are normalised differently",
            visible=("fisher", "fisher_vector_product", *G, "trust_region_proposal"),
-           hidden={"a single quantity": "nothing to compare with"}),
+           hidden={"a single quantity": "nothing to compare with"},
+           change=_rescaled(0.5), forms=(_rescaled(-0.5),)),
     Choice("gradient_scale", "zero", "gradient-zero", "bug", "g = 0: the graph is cut",
            "every gradient is zero", "differentiate through log π; do not detach it",
            note="the gradient is always zero: the graph is cut somewhere", visible=G,

@@ -43,6 +43,11 @@ def _both_ways(v: Any, value: Any, weight: Any) -> Any:
     return weight * (terms + back), parts
 
 
+def _quadratic(v: Any, value: Any) -> Any:
+    step = value[1] - v.theta
+    return 0.5 * float(step @ (v["F"] @ step)), *value[1:]
+
+
 def _worst(v: Any, value: Any) -> Any:
     terms, parts = value
     visited = v["f_weights"] > 0
@@ -100,7 +105,8 @@ ENTRIES = (
            default=True),
     Choice("kl_model", "quadratic", "quadratic-kl", "approximation", "½ ΔᵀFΔ",
            "right to second order only", "compute the divergence, not its quadratic model",
-           note="the quadratic model ½ΔᵀFΔ in place of KL", visible=KL, hidden=SECOND_ORDER),
+           note="the quadratic model ½ΔᵀFΔ in place of KL", visible=KL, hidden=SECOND_ORDER,
+           change={"kl": _quadratic}, reads=("F",)),
     Choice("action_dimensions", "sum", "sum-over-action-dimensions", "free",
            "KL and log π of independent action dimensions add up",
            "the divergence of the joint distribution", "nothing to mend", default=True),

@@ -87,6 +87,12 @@ def _mixed(v: Any, log_pi: Any, c: Any) -> Any:
     return np.log((1.0 - c) * np.exp(log_pi) + c / log_pi.shape[1])
 
 
+def _of_logarithms(value: Any) -> Any:
+    """KL at every state from the logarithms alone, whatever they have become."""
+    parts = value[1]
+    return (np.exp(parts.old) * (parts.old - parts.new)).sum(axis=1), *value[1:]
+
+
 def _density(f: Any) -> Any:
     """A change of the log density: f(terms, z, σ) → terms."""
     return lambda v, value: (f(*value), *value[1:])
@@ -300,6 +306,7 @@ ENTRIES = (
            "the contract's policy is the softmax alone", note="a share {} of uniform actions is "
            "mixed into the policy", visible=("log_prob", "kl", "policy_gradient"),
            change={"log_pi": _mixed,
+                   "kl_terms": lambda v, value, c: _of_logarithms(value),
                    "action_weights": lambda v, w, c: (1.0 - c) * w + c / w.shape[1]},
            number=Number("ε", (1e-4, 1e-3, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9)),
            families=("discrete",)),

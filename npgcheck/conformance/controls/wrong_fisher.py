@@ -210,6 +210,7 @@ class ProbabilitiesSquared:
 @wrong(
     "damping-inside-fisher",
     tells="damped-fisher|damping",
+    also="damped-length",  # its steps are measured by the same F + λI
     stage=DEFINITION,
     kind="convention",
     refutes="fisher",

@@ -391,6 +391,7 @@ class UnweightedLeastSquares:
 @wrong(
     "ridge-regression-on-the-critic",
     tells="damping",
+    also="weights-differ-between-F-and-g",  # it weighs by d, whatever the others do
     stage=STAGE,
     kind="convention",
     outcome="either",

@@ -34,7 +34,7 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
     records = state.judgeable(quantity)
     if quantity in pure.PART:
         return Asked(quantity, None, pure.explain(quantity, records))
-    posed = _question(state, quantity)
+    posed = pose(state, quantity)
     if posed is None:
         return Asked(quantity, None)
     found = search.singles(posed)
@@ -43,7 +43,7 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
     return Asked(quantity, posed, plausible(state, search, quantity, found))
 
 
-def _question(state: Run, quantity: str) -> Question | None:
+def pose(state: Run, quantity: str) -> Question | None:
     records = state.judgeable(quantity)
     if quantity not in MISFITS or not records:
         return None

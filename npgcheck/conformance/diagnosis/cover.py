@@ -23,6 +23,8 @@ CONTRADICTED = 3.0
 SETS_BELOW = 8
 #: Explanations this near in cost are equals, and form one class.
 EQUAL = 1.0
+#: No solve is made of these.
+APART = ("log_prob", "kl", "surrogate", "objective")
 #: Made of everything else: what is wrong twice in them shows in pairs on the layers below.
 _LAST = ("train", "trust_region_step")
 
@@ -47,12 +49,12 @@ def cover(
             continue
         if not (one.found or one.paired or one.question is None or follows(asked, one)):
             one.paired = True
-            below = _below(state, asked, one)
+            lower = below(state, asked, one.quantity)
             posed = _with_dampings(one.question, asked)
             given = list(own_answers(state, one.quantity, _deviating(state, one.quantity)))
-            found = plausible(state, search, one.quantity, search.above(posed, below, given))
+            found = plausible(state, search, one.quantity, search.above(posed, lower, given))
             if not found:
-                given_below = {a.key: a for applied in below for a in applied}
+                given_below = {a.key: a for applied in lower for a in applied}
                 lowest = one is asked[0]
                 pairs = search.pairs(one.question, list(given_below.values()), numbered=lowest)
                 found = plausible(state, search, one.quantity, pairs)
@@ -77,22 +79,22 @@ def _with_dampings(posed: Question, asked: Sequence[Asked]) -> Question:
     return replace(posed, setups=posed.setups + more, likely=posed.likely + more)
 
 
-def _below(state: Run, asked: Sequence[Asked], one: Asked) -> list[tuple[Applied, ...]]:
+def below(state: Run, asked: Sequence[Asked], quantity: str) -> list[tuple[Applied, ...]]:
     """The sets that explain quantities below this one, each once; named before, or found here."""
     found: dict[Any, tuple[Applied, ...]] = {}
-    for quantity in in_order(state.results):
-        if quantity == one.quantity:
+    for other in in_order(state.results):
+        if other == quantity:
             break
-        for d in (d for r in state.results[quantity] for d in r.diagnosis if d.kind == "bug"):
+        for d in (d for r in state.results[other] for d in r.diagnosis if d.kind != "free"):
             entry = BY_NAME[d.choice]
             if entry.change and (entry.number is None or d.value is not None):
                 for form in entry.spelled_out():
                     applied = Applied(form, None if entry.number is None else d.value)
                     found.setdefault(applied.key, (applied,))
-    for other in asked:
-        if other.quantity == one.quantity:
+    for one in asked:
+        if one.quantity == quantity:
             break
-        for f in other.found:
+        for f in one.found:
             if all(a.choice.name != OWN for a in f.applied):
                 found.setdefault(tuple(a.key for a in f.applied), f.applied)
     return list(found.values())[:SETS_BELOW]
@@ -116,7 +118,8 @@ def follows(asked: Sequence[Asked], one: Asked) -> bool:
     for other in asked:
         if other.quantity == one.quantity:
             return False
-        if not other.found and other.question is not None:
+        apart = one.quantity in SOLVES and other.quantity in APART
+        if not apart and not other.found and other.question is not None:
             return True
     return False
 

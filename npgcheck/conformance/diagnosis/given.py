@@ -35,11 +35,15 @@ _MADE_OF: Mapping[str, tuple[tuple[tuple[str, str], ...], ...]] = {
     "update": (
         (("natural_gradient", "direction"),),
         (("policy_gradient", "g"), ("fisher", "F")),
+        (("policy_gradient", "g"),),
+        (("fisher", "F"),),
     ),
     "trust_region_proposal": (
         (("natural_gradient", "direction"),),
         (("natural_gradient", "direction"), ("fisher", "F")),
         (("policy_gradient", "g"), ("fisher", "F")),
+        (("policy_gradient", "g"),),
+        (("fisher", "F"),),
     ),
 }
 

@@ -13,6 +13,8 @@ from npgcheck.conformance.diagnosis.predict import MISFITS, variants
 from npgcheck.conformance.diagnosis.search import SOLVES, Found, Search
 from npgcheck.conformance.run_state import Run
 
+#: An answer that is right to a limited accuracy is nearer to the right one than this.
+COARSE = 1e-3
 #: A density that is wrong shows in all of these, unless one is spelled out apart from the others.
 _OF_DENSITY = {
     "fisher": ("log_prob", "score", "policy_gradient"),
@@ -109,6 +111,8 @@ def would_alter(state: Run, search: Search, quantity: str, found: Found) -> bool
     for damping in {0.0, found.setup.damping}:
         for variant in variants(quantity, found.setup.base.sampled):
             setup = replace(found.setup, variant=variant, damping=damping)
-            if search.misfit(record, found.applied, quantity, setup) <= 1e-6:
+            bare = search.misfit(record, (), quantity, setup)
+            near = 2.0 * bare if bare < COARSE else 0.0  # right to a limited accuracy
+            if search.misfit(record, found.applied, quantity, setup) <= max(1e-6, near):
                 return False
     return True

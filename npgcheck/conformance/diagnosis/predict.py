@@ -21,11 +21,12 @@ from npgcheck.conformance.diagnosis.pipeline import (
     gaussian_scores,
     log_softmax,
 )
-from npgcheck.conformance.diagnosis.setup import Setup, factor, named, relative
+from npgcheck.conformance.diagnosis.setup import VARYING, Setup, factor, named, relative
 from npgcheck.conformance.diagnosis.solve import (
     FAR_OFF,
     aside_of,
     is_direct,
+    iterates,
     pseudo_solve,
     solution,
     system,
@@ -134,6 +135,10 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     if solve is None:
         return np.inf
     t = _coordinates(v, record)
+    if setup.iterations == VARYING:
+        answer = visible(v, x)
+        tried = iterates(solve.matrix, solve.right)
+        return min([relative(answer, visible(v, iterate)) for iterate in tried])
     if is_direct(v, setup):
         predicted = (
             np.linalg.solve(t.T, solution(v, solve, setup))

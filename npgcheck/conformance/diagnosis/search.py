@@ -27,7 +27,7 @@ from npgcheck.conformance.diagnosis.pipeline import (
     reaches,
 )
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, gains, resolution, variants
-from npgcheck.conformance.diagnosis.setup import Setup
+from npgcheck.conformance.diagnosis.setup import VARYING, Setup
 from npgcheck.conformance.fitting import Record
 
 #: Answers on which candidates are screened, after the first telling one.
@@ -252,7 +252,8 @@ class Search:
         if asked.quantity not in SOLVES or not known({"cg_iterations": 1.0}):
             return None
         for setup in asked.likely:
-            for k in ITERATIONS:
+            varying = asked.quantity == "natural_gradient"
+            for k in (*ITERATIONS, *[VARYING] * varying):
                 found = self._confirm(applied, asked, replace(setup, iterations=k))
                 if found is not None:
                     return found
@@ -274,8 +275,8 @@ class Search:
         )
         alone = [(own,) for own in given]
         levels: tuple[Callable[[], Iterator[Found | None]], ...] = (
-            lambda: (self._under(union, asked) for union in unions),
-            lambda: (self._under(own, asked) for own in alone),
+            lambda: (self.under(union, asked) for union in unions),
+            lambda: (self.under(own, asked) for own in alone),
             lambda: (self._damped(a, asked) for a in (*alone, *told)),
             lambda: (self._truncated(a, asked) for a in (*alone, *told)),
             lambda: (f for own in alone for f in self.singles(asked, own)),
@@ -287,7 +288,7 @@ class Search:
                 return found
         return []
 
-    def _under(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
+    def under(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
         """The choices as they are, under the first setup that fits."""
         fits = (self._confirm(applied, asked, setup) for setup in asked.setups)
         return next((f for f in fits if f is not None), None)

@@ -14,6 +14,10 @@ Array = np.ndarray
 FLOOR = 1e-13
 
 
+#: Conjugate gradient that stops at a tolerance: after another number of iterations each time.
+VARYING = -1
+
+
 @dataclass(frozen=True)
 class Setup:
     """The conventions that a prediction takes as given.
@@ -22,7 +26,7 @@ class Setup:
         base: what is averaged over, and how.
         variant: names of the normalisations, such as ("normalised", "unnormalised").
         damping: λ in the subject's own normalisation.
-        iterations: conjugate-gradient iterations, or 0 for a converged solve.
+        iterations: conjugate-gradient iterations, 0 for a converged solve, or :data:`VARYING`.
         length: undamped or damped.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,20 +71,27 @@ def pseudo_solve(matrix: Array, right: Array) -> Array:
 
 def conjugate_gradient(matrix: Array, right: Array, iterations: int) -> Array:
     """The textbook recurrence from zero, stopped early only where the residual vanishes."""
+    return list(iterates(matrix, right, iterations))[-1]
+
+
+def iterates(matrix: Array, right: Array, iterations: int | None = None) -> Iterator[Array]:
+    """x₀ = 0, x₁, … of conjugate gradient, at most as many as there are unknowns."""
     x, r = np.zeros(len(right)), np.array(right)
+    yield x
     p, square = r.copy(), float(r @ r)
     start = square
-    for _ in range(iterations):
+    for _ in range(len(right) if iterations is None else iterations):
         if square <= 1e-26 * start or square == 0.0:
-            break
+            return
         image = matrix @ p
         curve = float(p @ image)
         if curve == 0.0:
-            return np.full(len(right), np.nan)  # a direction of null(F): no step is defined
+            yield np.full(len(right), np.nan)  # a direction of null(F): no step is defined
+            return
         x, r = x + square / curve * p, r - square / curve * image
         square, before = float(r @ r), square
         p = r + square / before * p
-    return x
+        yield x
 
 
 def visible(v: View, x: Array) -> Array:

@@ -11,7 +11,7 @@ from npgcheck.conformance.diagnosis.asked import Asked
 from npgcheck.conformance.diagnosis.cover import Cover, covers
 from npgcheck.conformance.diagnosis.given import OWN
 from npgcheck.conformance.diagnosis.search import SOLVES, Found
-from npgcheck.conformance.diagnosis.setup import Setup
+from npgcheck.conformance.diagnosis.setup import VARYING, Setup
 from npgcheck.conformance.fitting import same_number
 from npgcheck.conformance.naming import diagnose
 from npgcheck.conformance.report import CheckResult, Diagnosis
@@ -27,14 +27,35 @@ def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
         found = min(fits, key=lambda f: len(f.applied))
         others = tuple(sorted(" + ".join(sorted(s)) for s in cover.equals if covers(s, [one])))
         diagnosis = _diagnosis(found, others)
+        if one.quantity == "update" and _rescaled(asked, found):
+            entry = BY_NAME["scales-differ-between-quantities"]
+            scales = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
+            diagnosis = (*diagnosis, scales)
         if not diagnosis:
             continue  # it follows from the subject's own answers below: that is said elsewhere
-        state.results[one.quantity] = [
-            _named(r, diagnosis, _broken(state, one.quantity, found.setup))
-            if r.kind == "value"
-            else _implied(r, diagnosis)
-            for r in state.results[one.quantity]
-        ]
+        _put(state, one.quantity, found, diagnosis)
+
+
+def write_one(state: Run, quantity: str, found: Found) -> None:
+    """Puts one explanation into the results of one quantity."""
+    _put(state, quantity, found, _diagnosis(found, ()))
+
+
+def _put(state: Run, quantity: str, found: Found, diagnosis: tuple[Diagnosis, ...]) -> None:
+    broken = _broken(state, quantity, found.setup)
+    state.results[quantity] = [
+        _named(r, diagnosis, broken) if r.kind == "value" else _implied(r, diagnosis)
+        for r in state.results[quantity]
+    ]
+
+
+def _rescaled(asked: Sequence[Asked], update: Found) -> bool:
+    """Whether the update follows from another normalisation than the subject's own x."""
+    x = [f for one in asked if one.quantity == "natural_gradient" for f in one.found]
+    return bool(x) and not any(
+        f.setup.variant == update.setup.variant or OWN in {a.choice.name for a in f.applied}
+        for f in x
+    )
 
 
 def _diagnosis(found: Found, others: tuple[str, ...]) -> tuple[Diagnosis, ...]:
@@ -67,9 +88,11 @@ def _taken_as_given(found: Found) -> list[Diagnosis]:
         "fisher": setup.base.fisher,
         "advantage": setup.base.critic,
         "damping": setup.damping,
-        "cg_iterations": setup.iterations,
+        "cg_iterations": max(0, setup.iterations),
+        "cg_stopping": "tolerance" if setup.iterations == VARYING else "",
         "step_length": setup.length,
     }
+    choices = {stage: value for stage, value in choices.items() if value != ""}
     return [d for d in diagnose(choices) if d.kind != "free" and d.choice not in found.names]
 
 

@@ -121,6 +121,7 @@ class DampedLength(ExactSoftmax):
 @wrong(
     "length-from-unscaled-gradient",
     tells="scales-differ-between-quantities",
+    also="damped-length",  # √(2δ/gᵀx) is the damped one where x is damped
     stage=STEP,
     refutes=PROPOSAL,
     spares="fisher",

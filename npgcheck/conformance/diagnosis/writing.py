@@ -51,7 +51,8 @@ def _put(state: Run, quantity: str, found: Found, diagnosis: tuple[Diagnosis, ..
 
 def _rescaled(asked: Sequence[Asked], update: Found) -> bool:
     """Whether the update follows from another normalisation than the subject's own x."""
-    x = [f for one in asked if one.quantity == "natural_gradient" for f in one.found]
+    own = [f for one in asked if one.quantity == "natural_gradient" for f in one.found]
+    x = [f for f in own if f.names == update.names]
     return bool(x) and not any(
         f.setup.variant == update.setup.variant or OWN in {a.choice.name for a in f.applied}
         for f in x

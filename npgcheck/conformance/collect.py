@@ -120,10 +120,11 @@ def fitted_records(quantity: str, collector: Collector, collected: Collected) ->
     found: list[Record] = []
     for record in collected.records:
         problem = record.reference.problem
-        for row in record.value:
+        for turn, row in enumerate(record.value, start=1):
             if not np.isfinite(row).all():
                 break
-            probe = Probe("train", problem, record.probe.args, row.shape, "", record.probe.position)
+            label, position = f"iteration {turn}", record.probe.position
+            probe = Probe("train", problem, record.probe.args, row.shape, label, position)
             answer = Answer(
                 row, record.answer.dtype, record.answer.fault, 0.0, record.answer.accessed
             )

@@ -25,7 +25,11 @@ def smallest(state: Run, result: CheckResult) -> CheckResult:
     quantity = result.quantity
     records = state.judgeable(quantity)
     fit = state.fit(quantity)  # a named mistake is shown beside the same choices without it
-    choices = without_bugs(fit.choices) if fit else expected(state, quantity, records)
+    if fit:
+        choices = without_bugs(fit.choices)
+    else:  # beside the numbers that its facts are about
+        described = None if result.diagnosis else state.described.get(quantity)
+        choices = described or expected(state, quantity, records)
     found = None if state.single else _from_catalogue(state, quantity, choices)
     if found is None:
         found = first_refutation(records, rescore(quantity, records, choices))

@@ -258,7 +258,7 @@ def diagnose(control: Control, group: Group, seed: int = 0) -> Row:
     without = tuple(sorted(control.label.wanted)) if group == "left out" else ()
     report = verify_control(control, seed, without=without)
     said = told.read(report)
-    said = said.with_facts(fact_judge.judged(control, said.facts))
+    said = said.with_facts(fact_judge.judged(control, said.facts, seed))
     label = control.label
     false = tuple(f"{f.quantity}: {f.text}" for f in said.facts if f.true is False)
     return Row(

@@ -35,6 +35,7 @@ class Run:
     vector: dict[str, Any] = field(default_factory=dict)
     chosen: dict[str, Fit | None] = field(default_factory=dict)
     results: dict[str, list[CheckResult]] = field(default_factory=dict)
+    described: dict[str, dict[str, Any]] = field(default_factory=dict)
     ill_conditioned: int = 0
 
     def judgeable(self, quantity: str) -> list[Record]:

@@ -110,6 +110,8 @@ def read(report: Report) -> Told:
         if not serious and result.kind == "value" and not result.explained_by:
             told = _statements(result.reason)
             facts += [Fact(result.quantity, t) for t in told if t and not t.startswith(SILENCE)]
+        if result.kind == "contract" and not result.diagnosis:
+            facts.append(Fact(result.quantity, result.title))
     return Told(tuple(names), tuple(facts), frozenset(refuted))
 
 

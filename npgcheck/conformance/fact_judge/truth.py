@@ -1,5 +1,8 @@
 """Exact answers from the plain pipelines, and a subject's answers beside them.
 
+A subject is asked on problems that no run with a usual seed asks, or on those of one run: there a
+statement with counts has to hold to the number.
+
 What is free is enumerated: averages over the MDP, a batch or episodes, F with or without 1/(1−γ),
 g as ∇J or (1−γ)∇J, KL in either direction, the surrogate's constant. Each combination is one
 *reading*; a statement about a subject has to hold under one of them, over all problems.
@@ -8,13 +11,14 @@ g as ∇J or (1−γ)∇J, KL in either direction, the surrogate's constant. Eac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from npgcheck import problem_sets
+from npgcheck.conformance.collect import GIVE_UP
 from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.controls import Control
 from npgcheck.conformance.controls._exact import Array, ExactSoftmax
@@ -26,9 +30,11 @@ from npgcheck.conformance.controls.right_rows import GaeAsAMatrix
 from npgcheck.conformance.controls.wrong_weighting import UndiscountedWeighting
 from npgcheck.conformance.guard import LocalCaller
 from npgcheck.conformance.probes import Probe, probes
+from npgcheck.conformance.problems import PURE_COUNT, problems_for
 from npgcheck.conformance.pure_problems import linear_systems, reward_streams
 from npgcheck.conformance.subject import load
 from npgcheck.errors import Unsupported
+from npgcheck.tolerance import MAX_FISHER_CONDITION
 
 #: No run with a usual seed asks these.
 SEED = 7919
@@ -37,6 +43,8 @@ EVERY = 3
 POINTS = ("update", "train", "trust_region_proposal", "trust_region_step")
 #: Relations hold to rounding or not at all; conditioning leaves ten digits of sixteen.
 CLOSE = 1e-6
+#: Of answers between these, only the error budget of the problem can say whether they are right.
+NEARLY, UNCLEAR = 1e-11, 1e-4
 
 _SOFTMAX: dict[str, Any] = {
     "mdp": ExactSoftmax,
@@ -64,6 +72,11 @@ class Case:
         exact: the exact answer, likewise; of a line search the whole proposal.
         metric: the Fisher matrix, modulo whose kernel a direction is meant; else None.
         pipeline: the right pipeline that ``exact`` comes from, or None.
+        raw: the answer as it was given.
+        group: answers to questions on one problem share it.
+        turn: the iteration, counted from one, where the answer is one of several iterates.
+        rows: whether a batch or episodes were read.
+        noise: what sums of a few terms leave of an exact zero; the terms are mostly of size one.
     """
 
     problem: Any
@@ -73,6 +86,11 @@ class Case:
     exact: Array
     metric: Array | None = None
     pipeline: Any = None
+    raw: Array | None = None
+    group: int = 0
+    turn: int = 1
+    rows: str = ""
+    noise: float = 1e-13
 
     def distance(self, wanted: Array) -> float:
         """The largest error relative to ``wanted``, modulo what the policy cannot show."""
@@ -82,13 +100,24 @@ class Case:
         if self.metric is not None:
             left, right = self.metric @ left, self.metric @ right
         error = float(np.max(np.abs(left - right), initial=0.0))
-        # Sums of a few terms of size one leave this much of an exact zero.
-        return 0.0 if error <= 1e-13 else error / max(float(np.max(np.abs(right))), 1e-12)
+        if error <= self.noise:
+            return 0.0
+        return error / max(float(np.max(np.abs(right))), 10 * self.noise)
+
+    @cached_property
+    def error(self) -> float:
+        """The distance to the exact answer."""
+        return self.distance(self.exact)
 
     @property
     def right(self) -> bool:
         """Whether the answer is the exact one."""
-        return self.distance(self.exact) <= CLOSE
+        return self.error <= CLOSE
+
+    @property
+    def unclear(self) -> bool:
+        """Whether it is nearly right: whether a verifier refutes it depends on its conditioning."""
+        return NEARLY < self.error <= UNCLEAR
 
     @property
     def pair(self) -> tuple[Array, Array]:
@@ -98,24 +127,65 @@ class Case:
         return self.metric @ self.yours, self.metric @ self.exact
 
 
-def readings(control: Control, quantity: str) -> list[list[Case]]:
-    """The subject's answers on other problems, once for each reading of what is free."""
+def readings(
+    control: Control, quantity: str, asked: tuple[int, int] | None = None
+) -> dict[tuple[str, str], list[Case]]:
+    """The subject's answers, by reading of what is free.
+
+    Args:
+        control: the planted subject.
+        quantity: the function.
+        asked: seed and number of problems of a run, whose problems are asked again; others when
+            None.
+    """
     subject = load(control.build())
     if subject.families == {"own"}:
-        return []
+        return {}
     caller = LocalCaller(subject)
     undiscounted = "missing-gamma-t" in control.label.every
     found: dict[tuple[str, str], list[Case]] = {}
     try:
         answers = _pure if not QUANTITIES[quantity].takes_problem else _asked
-        for measures, probe, value in answers(caller, subject, quantity):
+        for group, (measures, probe, value) in answers(caller, subject, quantity, asked):
             # What is said beside a convention is said under it.
             for measure in [*measures, *["visits"] * undiscounted]:
                 for name, case in _cases(measure, probe, value):
+                    if not _judged(case):
+                        continue
+                    case = replace(case, group=group, rows="" if measure == "mdp" else measure)
                     found.setdefault((measure, name), []).append(case)
     finally:
         caller.close()
-    return list(found.values())
+    if quantity == "surrogate":
+        found = {key: _gains(cases) for key, cases in found.items()}
+    return found
+
+
+def _judged(case: Case) -> bool:
+    """Directions are judged where F is conditioned well enough, on the MDP and on the rows."""
+    if case.metric is None or case.pipeline is None:
+        return True
+    exact = next(iter(_PIPELINES[case.problem.family].values()))()
+    matrices = [case.metric]
+    if type(case.pipeline) is not type(exact):
+        matrices.append(_fisher(exact, case.problem))
+    return all(_condition(F) <= MAX_FISHER_CONDITION for F in matrices)
+
+
+def _condition(F: Array) -> float:
+    values = np.linalg.eigvalsh(F)
+    kept = values[values > len(values) * 1e-13 * max(values[-1], 1e-300)]
+    return float(kept[-1] / kept[0]) if len(kept) else 1.0
+
+
+def _gains(cases: list[Case]) -> list[Case]:
+    """Surrogates without their constant: the gain over θ itself."""
+    anchors = {c.group: c for c in cases if c.label == "θ itself"}
+    return [
+        replace(c, yours=c.yours - anchors[c.group].yours, exact=c.exact - anchors[c.group].exact)
+        for c in cases
+        if c.label != "θ itself" and c.group in anchors
+    ]
 
 
 @lru_cache
@@ -124,42 +194,60 @@ def _problems(family: str) -> tuple[Any, ...]:
     return (*designed[::EVERY], *problem_sets.drawn(family, seed=SEED, count=DRAWN))
 
 
-Answered = Iterator[tuple[list[str], Probe, Array]]
+Answered = Iterator[tuple[int, tuple[list[str], Probe, Array]]]
 
 
-def _asked(caller: LocalCaller, subject: Any, quantity: str) -> Answered:
-    for family in sorted(subject.families):
-        if family in QUANTITIES[quantity].not_asked:
+def _asked(
+    caller: LocalCaller, subject: Any, quantity: str, asked: tuple[int, int] | None
+) -> Answered:
+    families = sorted(subject.families)
+    if asked is None:
+        problems = [p for family in families for p in _problems(family)]
+    else:
+        problems = problems_for(subject, caller, families, asked[1], asked[0], None)
+    gone = 0
+    for group, problem in enumerate(problems):
+        if problem.family in QUANTITIES[quantity].not_asked or gone >= GIVE_UP:
             continue
-        for problem in _problems(family):
-            if quantity == "train" and problem.paths is not None:
+        if quantity == "train" and problem.paths is not None:
+            continue
+        failed = False
+        for probe in probes(quantity, problem):
+            answer = caller.call(quantity, problem, *probe.args, shape=probe.shape)
+            failed |= answer.fault is not None and answer.fault.kind != "unsupported"
+            if answer.value is None or not np.isfinite(answer.value).all():
                 continue
-            for probe in probes(quantity, problem):
-                answer = caller.call(quantity, problem, *probe.args, shape=probe.shape)
-                if answer.value is None or not np.isfinite(answer.value).all():
-                    continue
-                read = answer.accessed & {"batch", "episodes"}
-                yield sorted(read) or ["mdp"], probe, answer.value
+            read = answer.accessed & {"batch", "episodes"}
+            yield group, (sorted(read) or ["mdp"], probe, answer.value)
+        gone = gone + 1 if failed else 0
 
 
-def _pure(caller: LocalCaller, subject: Any, quantity: str) -> Answered:
+def _pure(
+    caller: LocalCaller, subject: Any, quantity: str, asked: tuple[int, int] | None
+) -> Answered:
     build = linear_systems if quantity == "conjugate_gradient" else reward_streams
-    for problem in build(SEED, 24):
+    problems = build(SEED, 24) if asked is None else build(asked[0], PURE_COUNT)
+    for group, problem in enumerate(problems):
         answer = caller.call(quantity, None, *problem.args)
         if answer.value is not None and np.isfinite(answer.value).all():
             label = "" if problem.group == "plain" else problem.group
-            yield ["pure"], Probe(quantity, problem, problem.args, (), label), answer.value
+            yield group, (["pure"], Probe(quantity, problem, problem.args, (), label), answer.value)
 
 
 def _cases(measure: str, probe: Probe, value: Array) -> Iterator[tuple[str, Case]]:
     """The answer beside the exact one under every reading."""
     problem, quantity = probe.problem, probe.quantity
     if measure == "pure":
+        noise = 1e-13
         if quantity == "conjugate_gradient":  # modulo the kernel of a singular system
             exact, metric = _krylov(*probe.args), probe.args[0]
+            noise *= min(1.0, float(np.max(np.abs(probe.args[1]))) or 1.0)
         else:
             exact, metric = _gae(*probe.args), None
-        yield "", Case(problem, probe.label, probe.args, value, exact, metric)
+        yield (
+            "",
+            Case(problem, probe.label, probe.args, value, exact, metric, raw=value, noise=noise),
+        )
         return
     build = _PIPELINES.get(problem.family, {}).get(measure)
     if build is None:
@@ -176,17 +264,21 @@ def _cases(measure: str, probe: Probe, value: Array) -> Iterator[tuple[str, Case
         yours = value - problem.theta if quantity in POINTS else value
         modulo = quantity in POINTS or quantity == "natural_gradient"
         metric = _fisher(pipeline, problem) if modulo else None
-        yield name, Case(problem, probe.label, probe.args, yours, exact, metric, pipeline)
+        yield name, Case(problem, probe.label, probe.args, yours, exact, metric, pipeline, value)
 
 
 def _iterates(pipeline: Any, probe: Probe, value: Array) -> Iterator[tuple[str, Case]]:
     problem = probe.problem
-    for row in value:
+    for turn, row in enumerate(value, start=1):
         gap = 1 - problem.mdp.discount
         for name, scale in (("", 1.0), ("1-γ", gap)):
             exact = scale * probe.args[1] * pipeline.natural_gradient(problem)
             metric = _fisher(pipeline, problem)
-            yield name, Case(problem, "", probe.args, row - problem.theta, exact, metric, pipeline)
+            step = row - problem.theta
+            yield (
+                name,
+                Case(problem, "", probe.args, step, exact, metric, pipeline, row, turn=turn),
+            )
         problem = problem.at(row)
 
 

@@ -8,7 +8,7 @@ import pytest
 from npgcheck.conformance import explanation
 from npgcheck.conformance.atlas import ATLAS, STAGES
 from npgcheck.conformance.contract import QUANTITIES
-from npgcheck.conformance.diagnosis import pipeline, separate
+from npgcheck.conformance.diagnosis import pipeline, reach, separate
 from npgcheck.conformance.diagnosis.answers import ANSWERS
 from npgcheck.conformance.diagnosis.worked import differ, example, pure_example
 
@@ -76,8 +76,8 @@ def test_an_entry_is_whole(name):
     if not entry.told:
         assert entry.hidden, "a name that no verdict gives needs the reason"
     for form in entry.spelled_out():
-        assert set(form.change) <= pipeline.PARTS
-        assert set(form.reads) <= pipeline.PARTS
+        assert set(form.change) <= reach.PARTS
+        assert set(form.reads) <= reach.PARTS
     for seen in entry.seen:
         assert seen.mark != "confirmed" or seen.link or seen.where == "mips 41f43c2"
         assert not seen.link or seen.link.startswith("https://github.com/")
@@ -94,7 +94,8 @@ def test_keys_are_unique():
 def test_reads_are_declared():
     """A change that looks at a part it has not declared would be cached under the wrong choices."""
     from npgcheck import problem_sets
-    from npgcheck.conformance.diagnosis.pipeline import Applied, Base, Pipeline, View, ancestors
+    from npgcheck.conformance.diagnosis.pipeline import Base, Pipeline, View
+    from npgcheck.conformance.diagnosis.reach import Applied, ancestors
     from npgcheck.conformance.diagnosis.worked import sample_number
     from npgcheck.conformance.reference import Reference
 
@@ -131,7 +132,8 @@ def test_reads_are_declared():
 def test_parents_are_declared():
     """The default of a part reads nothing but its declared ancestors."""
     from npgcheck import problem_sets
-    from npgcheck.conformance.diagnosis.pipeline import Base, Pipeline, View, ancestors
+    from npgcheck.conformance.diagnosis.pipeline import Base, Pipeline, View
+    from npgcheck.conformance.diagnosis.reach import ancestors
     from npgcheck.conformance.reference import Reference
 
     looked: set[str] = set()

@@ -9,8 +9,9 @@ from judging import named, result, statuses, subject, verify
 from npgcheck.conformance.atlas import ATLAS
 from npgcheck.conformance.choices import left_out
 from npgcheck.conformance.controls._exact import ExactSoftmax
-from npgcheck.conformance.diagnosis import estimate, search
-from npgcheck.conformance.diagnosis.pipeline import Base, ancestors, reaches
+from npgcheck.conformance.diagnosis import estimate, question
+from npgcheck.conformance.diagnosis.pipeline import Base
+from npgcheck.conformance.diagnosis.reach import ancestors, reaches
 from npgcheck.conformance.wording import formula_text
 
 G, F, X = "policy_gradient", "fisher", "natural_gradient"
@@ -115,7 +116,7 @@ def test_zero_answers_are_not_explained_by_a_vanishing_matrix():
 def test_names_are_reproduced_on_fresh_problems():
     wrong = subject(fisher=lambda self, p: 2 * ExactSoftmax.fisher(self, p))
     first = result(verify(wrong, F, examples=24), "NPG-F-001").diagnosis[0]
-    assert first.reproduces == 24 - 1 - search.SCREEN
+    assert first.reproduces == 24 - 1 - question.SCREEN
     assert formula_text(first).startswith("fisher-factor-two: ")
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from npgcheck.conformance.diagnosis import pure
 from npgcheck.conformance.diagnosis.plausible import plausible
 from npgcheck.conformance.diagnosis.predict import MISFITS
-from npgcheck.conformance.diagnosis.search import Found, Question, Search, question
+from npgcheck.conformance.diagnosis.question import Question, question
+from npgcheck.conformance.diagnosis.search import Found, Search
 from npgcheck.conformance.diagnosis.separating import faint_records
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore

@@ -11,9 +11,10 @@ from npgcheck.conformance.choices import BY_NAME, KIND_COST, WEAK_COST
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import Asked
 from npgcheck.conformance.diagnosis.given import OWN, own_answers
-from npgcheck.conformance.diagnosis.pipeline import Applied
 from npgcheck.conformance.diagnosis.plausible import plausible, right_quantities, would_alter
-from npgcheck.conformance.diagnosis.search import SOLVES, Question, Search
+from npgcheck.conformance.diagnosis.question import SOLVES, Question
+from npgcheck.conformance.diagnosis.reach import Applied
+from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.layers import common_lower
 from npgcheck.conformance.run_state import Run
 

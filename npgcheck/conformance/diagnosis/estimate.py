@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.diagnosis.pipeline import OUTSIDE, Applied
+from npgcheck.conformance.diagnosis.pipeline import OUTSIDE
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, resolution
+from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.diagnosis.solve import system
 from npgcheck.conformance.fitting import Record
 
 if TYPE_CHECKING:
-    from npgcheck.conformance.diagnosis.search import Question
+    from npgcheck.conformance.diagnosis.question import Question
 
 #: Answers that a number is estimated on; the others then judge it.
 ESTIMATED_ON = 4

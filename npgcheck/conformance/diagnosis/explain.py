@@ -13,7 +13,8 @@ from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import ask, pose
 from npgcheck.conformance.diagnosis.cover import below, cover, follows, repeats
-from npgcheck.conformance.diagnosis.search import SOLVES, Search
+from npgcheck.conformance.diagnosis.question import SOLVES
+from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.writing import write, write_one
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice
-from npgcheck.conformance.diagnosis.pipeline import Applied, View
+from npgcheck.conformance.diagnosis.pipeline import View
+from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.own_answers import OwnAnswers
 from npgcheck.conformance.run_state import Run
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.atlas.entry import Choice
+from npgcheck.conformance.diagnosis.reach import Applied, reaching
 from npgcheck.conformance.reference import Reference, undiscounted_visits
 from npgcheck.errors import NpgcheckError
 from npgcheck.exact import action_advantage
@@ -32,27 +32,6 @@ Array = np.ndarray
 #: What a formula raises where choices leave its domain: σ = 0, a singular chain, no state that is
 #: visited, pᵀMp = 0. Such a set explains nothing there.
 OUTSIDE = (np.linalg.LinAlgError, ArithmeticError, ValueError, NpgcheckError)
-
-
-@dataclass(frozen=True)
-class Applied:
-    """A choice with its number, where it has one."""
-
-    choice: Choice
-    number: float | None = None
-
-    @property
-    def key(self) -> tuple[str, int, float | None]:
-        return self.choice.name, self.choice.form, self.number
-
-    def on(self, part: str, view: View, value: Any) -> Any:
-        """The part as this choice leaves it."""
-        change = self.choice.change.get(part)
-        if change is None:
-            return value
-        return (
-            change(view, value) if self.choice.number is None else change(view, value, self.number)
-        )
 
 
 @dataclass(frozen=True)
@@ -126,10 +105,10 @@ class Pipeline:
 
     def get(self, part: str, applied: Sequence[Applied]) -> Any:
         """The part under these choices."""
-        reaching = _reaching(part, tuple(applied))
-        key = (part, tuple(a.key for a in reaching))
+        active = reaching(part, tuple(applied))
+        key = (part, tuple(a.key for a in active))
         if key not in self._cache:
-            view = View(self, reaching)
+            view = View(self, active)
             value = DEFAULTS[part](view)
             # What this base does not have (rows of an expectation) no choice can alter.
             self._cache[key] = None if value is None else view.through(part, value)
@@ -175,42 +154,6 @@ class Rows:
     times: Array
     episode: Array
     count: int
-
-
-# ---- what reaches what --------------------------------------------------------------------------
-
-
-@cache
-def ancestors(part: str) -> frozenset[str]:
-    """The part and everything that it is computed from."""
-    found = {part}
-    for parent in _PARENTS[part]:
-        found |= ancestors(parent)
-    return frozenset(found)
-
-
-@lru_cache(maxsize=200_000)
-def _reaching(part: str, applied: tuple[Applied, ...]) -> tuple[Applied, ...]:
-    """The choices that can change the part, directly or through what other choices read."""
-    parts = set(ancestors(part))
-    kept: set[int] = set()
-    while True:
-        new = [
-            i
-            for i, a in enumerate(applied)
-            if i not in kept and not parts.isdisjoint(a.choice.change)
-        ]
-        if not new:
-            return tuple(a for i, a in enumerate(applied) if i in kept)
-        for i in new:
-            kept.add(i)
-            for read in applied[i].choice.reads:
-                parts |= ancestors(read)
-
-
-def reaches(choice: Choice, part: str) -> bool:
-    """Whether the choice can change the part."""
-    return bool(_reaching(part, (Applied(choice, None),)))
 
 
 # ---- the parts as they should be -----------------------------------------------------------------
@@ -432,67 +375,6 @@ DEFAULTS: dict[str, Callable[[View], Any]] = {
     "g": _g,
     "F": _fisher,
 }
-_POLICY = ("logits", "pi")
-_GAUSS = ("mean", "std", "node_z", "node_actions", "mean_jacobian", "std_jacobian", "parts")
-_PARENTS: dict[str, tuple[str, ...]] = {
-    "discount": (),
-    "start": (),
-    "rewards": (),
-    "transitions": (),
-    "logits": (),
-    "pi": ("logits",),
-    "chain_pi": ("pi",),
-    "chain": ("chain_pi", "transitions"),
-    "mean": (),
-    "std": (),
-    "mean_jacobian": (),
-    "std_jacobian": (),
-    "node_z": (),
-    "node_actions": ("mean", "std", "node_z"),
-    "parts": (),
-    "value": ("chain", "rewards", "discount", "mean", "std"),
-    "node_advantage": ("node_actions", "mean", "std"),
-    "q_value": ("value", "rewards", "transitions", "discount", "node_advantage"),
-    "advantage": ("q_value", "value", "node_advantage"),
-    "occupancy": ("chain", "discount", "start"),
-    "state_distribution": ("occupancy",),
-    "objective": ("value", "start"),
-    "weights": ("occupancy", "row_weights", "chain"),
-    "row_weights": (),
-    "g_weights": ("weights",),
-    "f_weights": ("weights",),
-    "action_weights": ("pi",),
-    "g_action_weights": ("action_weights",),
-    "f_action_weights": ("action_weights",),
-    "jacobian": (),
-    "scores": ("jacobian", *_POLICY, *_GAUSS),
-    "g_scores": ("scores",),
-    "f_scores": ("scores",),
-    "row_actions": (),
-    "row_scores": ("scores", "row_actions"),
-    "critic": ("advantage",),
-    "row_critic": (),
-    "g": (
-        "g_weights", "g_action_weights", "critic", "g_scores",
-        "row_critic", "row_weights", "row_scores",
-    ),
-    "F": ("f_weights", "f_action_weights", "f_scores", "row_scores", "row_weights"),
-    "log_pi": ("logits",),
-    "log_answer": ("log_pi",),
-    "log_density": ("mean", "std"),
-    "kl_terms": ("log_pi", "pi", "mean", "std"),
-    "kl": ("f_weights", "kl_terms"),
-    "surrogate": ("g_weights", "critic", "pi", "row_critic", "row_weights"),
-    "matrix": ("F",),
-    "direction": ("g", "matrix"),
-    "length": ("direction", "matrix", "F"),
-    "product": ("F",),
-    "update": ("direction",),
-    "coordinates": (),
-    "cg": (),
-    "gae": (),
-}  # fmt: skip
-PARTS = frozenset(_PARENTS)
 
 
 def with_base(base: Base, **changes: str) -> Base:

@@ -14,13 +14,13 @@ import numpy as np
 
 from npgcheck.conformance.diagnosis.kl import divergence_at
 from npgcheck.conformance.diagnosis.pipeline import (
-    Applied,
     Base,
     Pipeline,
     View,
     gaussian_scores,
     log_softmax,
 )
+from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.setup import VARYING, Setup, factor, named, relative
 from npgcheck.conformance.diagnosis.solve import (
     FAR_OFF,

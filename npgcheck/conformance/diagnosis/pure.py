@@ -11,9 +11,11 @@ import numpy as np
 from npgcheck.conformance.atlas.entry import Choice, Number
 from npgcheck.conformance.choices import present
 from npgcheck.conformance.diagnosis.estimate import bracket, minimise
-from npgcheck.conformance.diagnosis.pipeline import Applied, Base
+from npgcheck.conformance.diagnosis.pipeline import Base
 from npgcheck.conformance.diagnosis.predict import resolution
-from npgcheck.conformance.diagnosis.search import FRESH, SCREEN, TELLING, Found
+from npgcheck.conformance.diagnosis.question import SCREEN
+from npgcheck.conformance.diagnosis.reach import Applied
+from npgcheck.conformance.diagnosis.search import FRESH, TELLING, Found
 from npgcheck.conformance.diagnosis.setup import Setup, relative
 from npgcheck.conformance.fitting import Record
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from npgcheck.conformance.atlas import ATLAS, Choice
 from npgcheck.conformance.diagnosis.answers import ANSWERS
-from npgcheck.conformance.diagnosis.pipeline import Applied, Base, Pipeline
+from npgcheck.conformance.diagnosis.pipeline import Base, Pipeline
+from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.diagnosis.worked import DIFFERENT, answer, sample_number
 from npgcheck.conformance.reference import Reference

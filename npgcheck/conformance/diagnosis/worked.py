@@ -11,7 +11,8 @@ import numpy as np
 
 from npgcheck.conformance.atlas import ATLAS, Choice
 from npgcheck.conformance.diagnosis.answers import ANSWERS
-from npgcheck.conformance.diagnosis.pipeline import Applied, Base, Pipeline, View
+from npgcheck.conformance.diagnosis.pipeline import Base, Pipeline, View
+from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.reference import Reference
 from npgcheck.errors import NpgcheckError, Unsupported

@@ -145,7 +145,12 @@ def _validate(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UsageError(f"Conventions({name}={value!r}): a finite number is needed.")
     if name == "entropy" and value < 0:
-        raise UsageError(f"Conventions(entropy={value!r}): the bonus must not be negative.")
+        raise UsageError(
+            f"Conventions(entropy={value!r}): the bonus must not be negative. A loss that is "
+            f"minimised holds −{-value:g} · H for a bonus of {-value:g}: declare "
+            f"entropy={-value:g}. A surrogate that is maximised and holds it punishes entropy, "
+            "which is a mistake."
+        )
     if name == "cg_iterations" and (value < 1 or int(value) != value):
         raise UsageError(f"Conventions(cg_iterations={value!r}): a whole number of at least 1.")
     if name == "damping" and value < 0:

@@ -134,6 +134,21 @@ def test_the_users_arrays_are_left_alone():
         assert (whole[name] == array).all()
 
 
+def test_a_direction_of_zero():
+    step = make()
+    zero = np.zeros_like(step.theta)
+
+    def judged(factor):
+        whole = {name: step.arguments()[name] for name in BATCH}
+        whole["advantages"] = factor * step.advantages
+        return npgcheck.check_step(**whole, gradient=factor * step.gradient(), direction=zero)
+
+    assert result(judged(1.0), "natural_gradient").status == "fail"
+    assert names(judged(1e-9), "natural_gradient") == ["absolute-tolerance"]
+    assert judged(1e-9).passed
+    assert result(judged(0.0), "natural_gradient").status == "pass"
+
+
 # ---- conventions ------------------------------------------------------------------------------
 
 
@@ -199,6 +214,23 @@ def test_a_solve_with_another_damping_than_the_product_is_a_finding():
     assert "the product is damped by λ = 0.1, the solve by λ = 0.3" in found.reason
 
 
+@pytest.mark.parametrize("damping", [0.01, 0.1, 0.123456])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_damping_far_above_the_matrix_leaves_a_multiple_of_the_gradient(damping, dtype):
+    """x = g/λ nearly, with λ in the solver: round numbers are read off, others are no crash."""
+    step = make(rows=60, dtype=dtype, damping=0.0)
+    tiny = np.asarray(1e-13, dtype)
+
+    def product(v):
+        return tiny * step.fisher(v)
+
+    x = step.gradient() / step.theta.dtype.type(damping)
+    alone = result(check(step, "gradient", direction=x), "natural_gradient")
+    assert alone.status in ("fail", "skip", "deviates")
+    report = check(step, "gradient", fisher_vector_product=product, direction=x)
+    assert result(report, "natural_gradient").status in ("fail", "deviates")
+
+
 # ---- facts ------------------------------------------------------------------------------------
 
 
@@ -208,8 +240,10 @@ def test_a_solve_with_another_damping_than_the_product_is_a_finding():
         (lambda g: 0.37 * g, "times 0.37"),
         (lambda g: np.sqrt(0.5) * g, "times √(1/2)"),
         (lambda g: 0 * g, "it is zero"),
-        (lambda g: g * (np.arange(len(g)) < len(g) - 3), "zero only at 64–66"),
+        (lambda g: g * (np.arange(len(g)) < len(g) - 3), "zero at 64–66 of its 67 coordinates"),
+        (lambda g: g * (np.arange(len(g)) >= 40), "zero at 0–39 of its 67 coordinates"),
         (lambda g: g * (1 + (np.arange(len(g)) == 7)), "wrong only at 7,"),
+        (lambda g: g * 50 / 49, "times N/(N − 1)"),
         (lambda g: g[::-1], "another order"),
     ],
 )
@@ -222,8 +256,19 @@ def test_facts_about_a_wrong_gradient(wrong, said):
 def test_where_many_coordinates_are_wrong():
     step = make(sizes=(8, 32, 32), rows=300)
     g = step.gradient()
-    g[:40] = 0
+    g[:40] *= 1.5
     assert "wrong only within 0–" in result(check(step, gradient=g), "policy_gradient").reason
+    g = step.gradient()
+    g[:1000] = 0
+    said = result(check(step, gradient=g), "policy_gradient").reason
+    assert "zero at 0–999 of its" in said
+    assert "is that part detached" in said
+
+
+def test_a_divergence_in_bits_is_told():
+    step = make()
+    report = check(step, kl=lambda theta: step.kl(theta) / np.log(2.0))
+    assert "bits, not nats" in result(report, "kl").reason
 
 
 def test_a_scaled_direction_is_told_with_its_factor():
@@ -365,6 +410,75 @@ def test_a_random_policy_is_a_finding():
 def test_wrong_requests_are_refused(change, error, said):
     with pytest.raises(error, match=said):
         check(make(), "gradient", **change)
+
+
+def test_nothing_returned_is_one_question():
+    with pytest.raises(npgcheck.InvalidArgument) as caught:
+        check(make(), "gradient", policy=lambda theta, observations: None)
+    assert str(caught.value).endswith("is a return statement missing?")
+
+
+def test_binary_actions_may_be_truth_values():
+    step = make(heads.bernoulli(3))
+    assert check(step, "gradient", "log_prob", actions=step.actions.astype(bool)).passed
+    one = make(heads.categorical(2))
+    assert check(one, "gradient", actions=one.actions.astype(bool)).passed
+
+
+def masked(step, mask):
+    """A policy whose logits are −inf where an action is not allowed, and its exact parts."""
+
+    def outputs(theta):
+        return np.where(mask, step.outputs(theta), -np.inf)
+
+    def probabilities(theta):
+        e = np.exp(outputs(theta) - outputs(theta).max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
+
+    p = probabilities(step.theta)
+    score = np.eye(p.shape[1])[step.actions] - p
+
+    def product(v):
+        u = step.network.jvp(step.theta, step.observations, v)
+        return step.pull_back(p * (u - (p * u).sum(axis=1, keepdims=True))) + 0.1 * v
+
+    def kl(theta):
+        new = probabilities(theta)
+        return float((p * np.log(np.where(mask, p / np.where(mask, new, 1), 1))).sum() / len(p))
+
+    return {
+        "policy": lambda theta, observations: outputs(theta),
+        "gradient": step.pull_back(step.advantages[:, None] * score),
+        "log_prob": np.log(p[np.arange(len(p)), step.actions]),
+        "fisher_vector_product": product,
+        "kl": kl,
+    }
+
+
+def test_masked_actions_have_no_probability():
+    step = make(heads.categorical(4))
+    mask = np.random.default_rng(1).random((50, 4)) < 0.7
+    mask[np.arange(50), step.actions] = True
+    given = masked(step, mask)
+    report = check(step, distribution="categorical", **given)
+    assert report.passed, report
+    assert {q.status for q in report.quantities} <= {"pass", "deviates", "not_covered"}
+    plain = make(heads.categorical(4))
+    wrong = check(step, **{**given, "gradient": plain.gradient()})  # the mask was forgotten
+    assert not wrong.passed
+    assert "masked" in report.notes[0]
+
+
+def test_a_masked_action_that_was_taken_is_refused():
+    step = make(heads.categorical(4))
+    mask = np.ones((50, 4), bool)
+    mask[7, step.actions[7]] = False
+    with pytest.raises(npgcheck.InvalidArgument, match=r"row 7 .* −inf"):
+        check(
+            step,
+            "gradient",
+            policy=lambda theta, observations: np.where(mask, step.outputs(theta), -np.inf),
+        )
 
 
 def test_one_hot_actions_are_asked_about():

@@ -112,6 +112,7 @@ ELSEWHERE = {
     ("action_dimensions", "sum"),
     # planted on networks, for check_step: test_step_controls, test_check_step
     ("entropy", ""),
+    ("entropy", "negative"),
     ("advantage", "scaled"),
     ("advantage", "absolute"),
     ("advantage", "missing"),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from npgcheck.step.controls import campaign, heads
+from npgcheck.step.controls.mistakes import MISTAKES
 from npgcheck.step.controls.network import Network
 from npgcheck.step.controls.trpo import Step
-from npgcheck.step.controls.wrong import MISTAKES
 
 
 def complaint(outcome):

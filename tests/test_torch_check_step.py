@@ -40,6 +40,86 @@ def finding(report, number):
     return next((r for r in report.results if r.id == number), None)
 
 
+def test_masked_actions_are_judged():
+    mask = torch.tensor([True, True, True, False])  # the last action is never allowed
+    wrap = lambda z: td.Categorical(logits=torch.where(mask, z, -torch.inf))  # noqa: E731
+    torch.manual_seed(0)
+    module = Discrete(wrap=wrap).double()
+    observations, advantages = torch.randn(60, 3).double(), torch.randn(60).double()
+    actions = module(observations).sample()
+    parameters = list(module.parameters())
+    gradient = torch.autograd.grad(
+        (module(observations).log_prob(actions) * advantages).mean(), parameters
+    )
+    old = module(observations)
+    given = {"gradient": gradient, "log_prob": old.log_prob(actions).detach()}
+    report = npgcheck.torch.check_step(module, forward, observations, actions, advantages, **given)
+    assert report.passed, str(report)
+    assert not any("do not influence" in note for note in report.notes)
+    free = Discrete().double()
+    free.load_state_dict(module.state_dict())
+    unmasked = torch.autograd.grad(
+        (free(observations).log_prob(actions) * advantages).mean(), list(free.parameters())
+    )
+    wrong = npgcheck.torch.check_step(
+        module, forward, observations, actions, advantages, gradient=unmasked
+    )
+    assert not wrong.passed
+
+
+class Mixed(nn.Module):
+    """A network that autocast evaluates in bfloat16, in a distribution of single precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp(3, 4, hidden=32)
+
+    def forward(self, observations):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = self.net(observations)
+        return td.Categorical(logits=logits.to(self.net[0].weight.dtype))
+
+
+def test_mixed_precision_is_measured_and_allowed_for():
+    torch.manual_seed(0)
+    module = Mixed()
+    observations = torch.randn(100, 3)
+    actions = module(observations).sample()
+    advantages = (actions == 1).float()  # one action is better: the gradient is no mere noise
+    parameters = list(module.parameters())
+
+    def product(vector):
+        law = module(observations)
+        old = td.Categorical(logits=law.logits.detach())
+        kl = td.kl_divergence(old, law).mean()
+        slope = torch.autograd.grad(kl, parameters, create_graph=True)
+        along = parameters_to_vector(slope) @ vector
+        return parameters_to_vector(torch.autograd.grad(along, parameters)) + 0.1 * vector
+
+    def judged(factor, distribution=forward):
+        law = module(observations)
+        gradient = torch.autograd.grad((law.log_prob(actions) * advantages).mean(), parameters)
+        return npgcheck.torch.check_step(
+            module,
+            distribution,
+            observations,
+            actions,
+            advantages,
+            gradient=factor * parameters_to_vector(gradient),
+            log_prob=law.log_prob(actions).detach(),
+            fisher_vector_product=product,
+        )
+
+    right = judged(1.0)
+    assert right.passed, str(right)
+    assert any("less than single precision" in note for note in right.notes)
+    assert right.detection_floor > 1e-5
+    assert statuses(judged(1.3))["policy_gradient"] == "fail"
+    # the policy in single precision, the rest in less: nothing shows it but the digits
+    apart = judged(1.0, lambda m, o: td.Categorical(logits=m.net(o)))
+    assert "let policy do the same" in finding(apart, "NPG-PG-001").reason
+
+
 # -- every kind of policy -----------------------------------------------------------------------
 
 

@@ -42,7 +42,8 @@ def any_numbers(given: Any, name: str) -> tuple[Array, str]:
     try:
         return receive_any(given)
     except WrongAnswerError as error:
-        raise InvalidArgument(f"{name}: {error.fault.message}.") from None
+        said = error.fault.message
+        raise InvalidArgument(f"{name}: {said}{'' if said.endswith('?') else '.'}") from None
 
 
 def vector(given: Any, name: str, size: int) -> tuple[Array, str]:
@@ -57,6 +58,16 @@ def vector(given: Any, name: str, size: int) -> tuple[Array, str]:
             f"{name} has shape {array.shape}; theta has {size} entries, and so must {name}."
         )
     return array.reshape(size), dtype
+
+
+def of_actions(given: Any) -> tuple[Array, str]:
+    """Actions as float64, and the dtype they came in; truth values count as zeros and ones."""
+    kind = str(getattr(given, "dtype", "")).removeprefix("torch.")
+    if kind == "bool":
+        given = given.astype(int) if hasattr(given, "astype") else given.long()
+    elif isinstance(given, (list, tuple)) and np.asarray(given).dtype.kind == "b":
+        given = np.asarray(given).astype(int)
+    return numbers(given, "actions")
 
 
 def maker(like: Any, double: bool = False) -> Maker:

@@ -29,13 +29,18 @@ from npgcheck.step.probes import Probes, random_directions
 from npgcheck.step.rows import Rows
 from npgcheck.step.summary import refused, summarise
 from npgcheck.step.verdict import Verdict
-from npgcheck.tolerance import unit_roundoff
+from npgcheck.tolerance import CONSTANT, unit_roundoff
 
 Array = np.ndarray
 
 #: KL of the points at which the user's divergence is compared: where trust regions work, and far
 #: enough out for its third order to show.
 DIVERGENCES = (0.01, 0.3)
+#: What errors of mixed precision are allowed, in units of that of the outputs.
+MIXED = 4.0
+#: KL at θ′ is compared up to this: where probabilities round to zero in single precision, torch's
+#: own divergence is infinite.
+LARGEST_DIVERGENCE = 1.0
 #: Steps in which such a point is looked for, from the quadratic model on.
 DIVERGENCE_STEPS = 8
 
@@ -109,7 +114,7 @@ def check_step(
     if max_kl is not None and not (np.isfinite(max_kl) and max_kl > 0):
         raise InvalidArgument(f"max_kl must be a positive number of nats, got {max_kl!r}.")
     stated = conventions.declared() if conventions is not None else {}
-    acted, kind_of_actions = arrays.numbers(actions, "actions")
+    acted, kind_of_actions = arrays.of_actions(actions)
     try:
         read = read_policy(policy, theta, observations, acted, distribution)
     except RandomPolicy as finding:
@@ -149,13 +154,16 @@ class _Check:
         self.rows = Rows(
             law,
             differences.center,
-            law.read_actions(actions),
+            policy.read_actions(actions),
             worth,
             _weights(weights, count),
             differences,
             policy.outputs,
+            policy.masked,
         )
         unit = unit_roundoff(policy.dtype)
+        # mixed precision: budgets hold C u, of which the measured error is a part
+        unit = max(unit, MIXED * policy.coarse / CONSTANT)
         if law.name == "tanh_gaussian":
             unit = max(unit, unit_roundoff(kind_of_actions))
         self.probes = Probes(self.rows, unit)
@@ -207,7 +215,7 @@ class _Check:
         if x is not None:
             judged_x = self._direction(x, x_dtype, gradient, product, lower, delta)
         if delta is not None:
-            self._step(delta, x, judged_x)
+            self._step(delta, x, judged_x, gradient, product)
         for verdict in self.verdicts:
             declared.hold(verdict, self.declared, self._shows)
 
@@ -286,7 +294,10 @@ class _Check:
                 if point is not None:
                     points[f"θ + random {index + 1}, KL ≈ {size:g}"] = point
         if delta is not None and np.any(delta):
-            points["new_theta"] = self.rounded(theta + delta)
+            after = self.rounded(theta + delta)
+            # far out, divergences overflow in right code too
+            if self.rows.kl(after) <= LARGEST_DIVERGENCE:
+                points["new_theta"] = after
         return judge_policy.judge_kl(self.probes, function, points, theta, self.declared)
 
     def _at_divergence(self, v: Array, form: float, size: float) -> Array | None:
@@ -315,9 +326,8 @@ class _Check:
         delta: Array | None,
     ) -> Verdict:
         if not np.any(x):
-            verdict = Verdict("natural_gradient", "fail", 1, np.inf, 0.0, reason="it is zero")
-            self.verdicts.append(verdict)
-            return verdict
+            self.verdicts.append(judge_direction.judge_zero(gradient, self.declared))
+            return self.verdicts[-1]
         krylov = None
         unit = max(self.probes.unit, unit_roundoff(dtype))
         if gradient is not None and product is not None and np.any(gradient):
@@ -340,10 +350,35 @@ class _Check:
 
         return self._guarded("natural_gradient", judge) or self.verdicts[-1]
 
-    def _step(self, delta: Array, x: Array | None, judged: Verdict | None) -> None:
-        damping = judged.numbers.get("damping", 0.0) if judged is not None else 0.0
+    def _step(
+        self,
+        delta: Array,
+        x: Array | None,
+        judged: Verdict | None,
+        gradient: Array | None,
+        product: Function | None,
+    ) -> None:
+        of_product = next(
+            (v for v in self.verdicts if v.quantity == "fisher_vector_product" and product), None
+        )
+        source = judged or of_product
+        damping = source.numbers.get("damping", 0.0) if source is not None else 0.0
+        own = None
+        if x is not None and product is not None and np.any(x):
+            own = float(x @ product.vector(x))
+        solved = judged is not None and judged.status in ("pass", "deviates")
         rounding = unit_roundoff(self.policy.dtype) * float(np.linalg.norm(self.policy.theta))
-        taken = judge_step.Taken(delta, rounding, x, damping, self.max_kl, judged)
+        taken = judge_step.Taken(
+            delta,
+            rounding,
+            x,
+            damping,
+            self.max_kl,
+            judged,
+            gradient,
+            own,
+            unknown=not solved and (of_product is None or not damping),
+        )
         self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
 
 

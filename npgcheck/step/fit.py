@@ -104,6 +104,19 @@ def is_round(number: float) -> bool:
     return number == float(f"{number:.3g}")
 
 
+def in_words(factor: float, rows: int, accuracy: float = 1e-6) -> str:
+    """A factor that has a meaning of its own on this many rows, else as people write it."""
+    known = {1.0 / math.log(2.0): "1/ln 2: bits, not nats", 1.0 / math.log(10.0): "1/ln 10: log₁₀"}
+    if rows > 1:
+        # told from one, and from each other, by a fraction of 1/N
+        known |= {rows / (rows - 1.0): "N/(N − 1)", 1.0 - 1.0 / rows: "(N − 1)/N"}
+        known |= {1.0 / (rows - 1.0): "1/(N − 1)", rows - 1.0: "N − 1"}
+    for number, text in known.items():
+        if abs(factor - number) <= min(accuracy, 0.01 / rows) * abs(number):
+            return text
+    return as_people_write(factor, accuracy)
+
+
 def as_people_write(factor: float, accuracy: float = 1e-6) -> str:
     """2, 1/2, −3/4 or √2 where the factor is that within `accuracy`; else six digits."""
     sign, size = ("−" if factor < 0 else ""), abs(factor)

@@ -26,10 +26,6 @@ LARGEST_DRIFT = 1e-2
 #: Plain runs in double precision lag behind exact arithmetic by less than this; in single
 #: precision, whose round-off is above the second number, by anything.
 NEAR, SINGLE = 0.5, 1e-12
-#: gᵀx = xᵀ(F + λI)x holds for every iterate, by local rounding alone, as closely as this.
-SELF_CONSISTENT = 1e-2
-#: … or, where orthogonality is lost, as this.
-LEAST_CONSISTENT = 0.1
 #: The spaces hold the solution when the residual, relative to g, is this small …
 SOLVED = 1e-8
 #: … after which a run in single precision may still change, for this many iterations.
@@ -40,8 +36,8 @@ LAG = 3
 INSIDE = 1e3
 #: … and the next space holds it better when it is nearer to that by this factor.
 CLEARLY = 2.0
-#: A residual below this share of g is an approximate solution, whatever made it.
-APPROXIMATE = 0.01
+#: c is a factor of an iterate when the iterate is known to this share of c − 1.
+KNOWN = 0.1
 #: λ is read off an iterate only where right programs agree to this.
 DETERMINED = 1e-4
 #: ε that code adds to the denominators of conjugate gradient.
@@ -90,42 +86,6 @@ def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) 
     return _free_damping(x, krylov)
 
 
-def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
-    """How far two right runs lie apart, where that is so far that x cannot be told from them.
-
-    On ill-conditioned systems iterates differ wildly between right programs, in single precision
-    soon, in double later. What still holds for each of them is gᵀx = xᵀ(F + λI)x, with the λ of the
-    product, or some λ ≥ 0 where the product is not `damped`; None where x breaks it, or where right
-    programs agree.
-    """
-    apart = max((min(krylov.wobble(k, 0.0), 1.0) for k in range(1, krylov.grown + 1)), default=0.0)
-    if apart <= LARGEST_DRIFT:
-        return None
-    gained = abs(float(x @ krylov.right))
-    allowed = min(LEAST_CONSISTENT, max(SELF_CONSISTENT, apart))
-    form = krylov.energy(x, 0.0) ** 2
-    if form > (1.0 + allowed) * gained or (damped and form < (1.0 - allowed) * gained):
-        return None
-    return apart
-
-
-def approximates(x: Array, krylov: Krylov) -> str:
-    """What a solver other than plain conjugate gradient may have done, or "".
-
-    A preconditioned iterate keeps gᵀx = xᵀ(F + λI)x; one that starts elsewhere does not, but both
-    come near the solution.
-    """
-    sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
-    left = krylov.left_over(sign * x, 0.0)
-    if left <= APPROXIMATE:
-        return f"it solves the system up to a residual of {100 * left:.2g} %"
-    gained = abs(float(x @ krylov.right))
-    tight = max(1e-9, 1e3 * krylov.unit)
-    if left < 1.0 and abs(krylov.energy(x, 0.0) ** 2 - gained) <= tight * gained:
-        return "gᵀx = xᵀ(F + λI)x, as for a preconditioned iterate"
-    return ""
-
-
 def holding(x: Array, krylov: Krylov) -> int | None:
     """The first k whose space holds x, or None."""
     size = float(np.linalg.norm(x))
@@ -158,7 +118,9 @@ def multiple(x: Array, krylov: Krylov, first: int) -> float | None:
                 continue
             factor = float(x @ y) / float(y @ y)
             allowed = max(krylov.rounding(k, 0.0), 1e-9)
-            if float(np.linalg.norm(x - factor * y)) <= allowed * size:
+            # a factor is known no better than the iterate that it multiplies
+            known = allowed <= KNOWN * abs(factor - 1.0)
+            if known and float(np.linalg.norm(x - factor * y)) <= allowed * size:
                 return factor
     return None
 

@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
-from npgcheck.step import fit, iterates, names, variants
+from npgcheck.step import fit, iterates, names, solvers, variants
 from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
 
 Array = np.ndarray
+
+#: Absolute tolerances on rᵀr that libraries use are 1e-10 and smaller; this leaves room.
+SMALL = 1e-6
+#: What another λ leaves of g, in units of what the product's own λ leaves, where it is the solve's.
+LESS = 0.1
 
 
 @dataclass
@@ -59,6 +64,25 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
         verdict.explain([*verdict.diagnoses, *more], declared)
         if failed:
             verdict.status, verdict.explained_by = "fail", failed[0].quantity
+    return verdict
+
+
+def judge_zero(gradient: Array | None, declared: dict[str, Any]) -> Verdict:
+    """The verdict on x = 0: right for g = 0, and what a solver with an absolute tolerance returns.
+
+    Args:
+        gradient: (D,), the user's, or None.
+        declared: the conventions that are declared.
+    """
+    verdict = Verdict("natural_gradient", compared=1)
+    if gradient is not None and not gradient.any():
+        return verdict
+    verdict.ratio, verdict.digits = np.inf, 0.0
+    square = float(gradient @ gradient) if gradient is not None else np.inf
+    if square < SMALL:
+        verdict.reason = f"it is zero, and gᵀg = {square:.2g}: the solver stopped at once"
+        return verdict.explain([names.named("absolute-tolerance")], declared)
+    verdict.status, verdict.reason = "fail", "it is zero"
     return verdict
 
 
@@ -102,10 +126,11 @@ def _by_residual(
     own = [solve.damping] if solve.damping > 0 else []
     tried = [*held, *own, 0.0, *(n for n in fit.roundest(shift) if n > 0)]
     fits = [fit.compare(y, image, budgets, 1.0, n, shifted) for n in tried]
-    fitted = next((f for f in fits if f.holds), min(fits, key=lambda f: f.ratio))
+    holding = (f for f in fits if f.holds and _is_solve(x, sign, f.shift, solve))
+    fitted = next(holding, None) or min(fits, key=lambda f: f.ratio)
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.numbers["sign"] = sign
-    if not fitted.holds:
+    if not fitted.holds or not _is_solve(x, sign, fitted.shift, solve):
         verdict.status = "fail"
         return
     number = fitted.shift
@@ -114,9 +139,28 @@ def _by_residual(
     _conclude(verdict, said, number, solve, declared)
 
 
+def _is_solve(x: Array, sign: float, damping: float, solve: Solve) -> bool:
+    """Whether another λ than the product's leaves far less of g on the user's own system.
+
+    Budgets of single precision let some λ fit any x that nearly solves the system.
+    """
+    extra = damping - solve.damping
+    if solve.krylov is None or not extra:
+        return True
+    left, own = (solve.krylov.left_over(sign * x, e) for e in (extra, 0.0))
+    return left <= LESS * own or left <= 1e3 * solve.krylov.unit
+
+
 def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]) -> None:
     """What every iterate of conjugate gradient obeys, where its spaces are not known."""
     implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
+    written = float(f"{implied:.3g}")
+    shown = implied > 10.0 * budget and abs(implied - written) <= max(1e-6 * implied, budget)
+    if shown and solve.gradient is not None and _is_multiple(x, solve.gradient):
+        # a multiple of g is the first iterate too, for the λ that this gives
+        verdict.numbers["damping"] = written
+        verdict.explain([names.named("damping", written)], declared)
+        return
     if solve.gradient is not None and _parallel(x, solve.gradient, verdict):
         return
     if verdict.numbers["sign"] < 0 and not _loss(solve) and not solve.ascends:
@@ -189,8 +233,11 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
         extras.insert(0, float(declared["damping"]) - solve.damping)
     match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
     if match is None:
+        if verdict.status == "fail" and _minimises_residual(x, solve, verdict, declared):
+            return True
         if verdict.status == "fail" and not verdict.reason and not _facts(x, solve, verdict):
-            _undecided(x, solve, verdict)
+            _undecided(x, solve, verdict, declared)
+            return verdict.status != "fail"
         return False
     total = solve.damping + match.extra
     said = [names.named("gradient-of-the-loss")] if match.sign < 0 else []
@@ -207,18 +254,22 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     return True
 
 
+def _is_multiple(x: Array, g: Array) -> bool:
+    size = float(np.linalg.norm(x)) * float(np.linalg.norm(g))
+    return bool(size) and abs(abs(float(x @ g)) / size - 1.0) <= 1e-9
+
+
 def _parallel(x: Array, g: Array, verdict: Verdict, krylov: Krylov | None = None) -> bool:
     """Whether x is a multiple of g: no system was solved."""
     norm = float(np.linalg.norm(g))
-    cosine = float(x @ g) / (float(np.linalg.norm(x)) * norm)
-    if not norm or abs(abs(cosine) - 1.0) > 1e-9:
+    if not _is_multiple(x, g):
         return False
     factor = float(x @ g) / norm**2
     if krylov is not None and factor > 0:
         # x = gᵀg / (gᵀ(F + λI)g) g is the first iterate, for the λ that this gives
         damping = 1.0 / factor - float(g @ krylov.product(g)) / norm**2
-        round_one = fit.roundest(damping)[2]
-        if round_one > 0 and abs(damping - round_one) <= 1e-6 * abs(damping):
+        round_one = float(f"{damping:.3g}")
+        if round_one > 0 and abs(damping - round_one) <= max(1e-6, 1e3 * krylov.unit) * damping:
             said = [names.named("damping", round_one), names.named("truncated-cg", 1.0)]
             verdict.explain(said, {})
             verdict.numbers["damping"] = round_one
@@ -260,11 +311,39 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
     return True
 
 
-def _undecided(x: Array, solve: Solve, verdict: Verdict) -> None:
-    """Leaves x unjudged where right programs differ, or another solver explains it."""
-    assert solve.krylov is not None
-    apart = iterates.undetermined(x, solve.krylov, bool(solve.damping))
-    other = "" if apart else iterates.approximates(x, solve.krylov)
+def _minimises_residual(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> bool:
+    """Whether x is an iterate of MINRES or GMRES."""
+    krylov = solve.krylov
+    assert krylov is not None
+    k = solvers.minimal_residual(x, krylov)
+    if k is None:
+        return False
+    note = f"{k} iterations that minimise the residual (MINRES, GMRES)"
+    said = [names.named("damping", solve.damping)] if solve.damping else []
+    said.append(names.named("truncated-cg", float(k), note=note))
+    verdict.ratio, verdict.reason, verdict.diagnoses = 1.0, "", ()
+    verdict.numbers["iterations"] = k
+    _conclude(verdict, said, solve.damping, solve, declared)
+    wanted = declared.get("cg_iterations")
+    if wanted and int(wanted) != k:
+        verdict.status = "fail"
+        verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
+    return True
+
+
+def _undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> None:
+    """What is left to be said: a wrong recurrence, another right solver, or neither."""
+    krylov = solve.krylov
+    assert krylov is not None
+    wrong = solvers.mistaken(x, krylov)
+    if wrong is not None and wrong.name:
+        verdict.diagnoses = (names.named(wrong.name),)
+        return
+    if wrong is not None:
+        verdict.reason = f"iterate {wrong.iterations} of a recurrence in which {wrong.note}"
+        return
+    apart = solvers.undetermined(x, krylov, bool(solve.damping))
+    other = "" if apart else solvers.approximates(x, krylov)
     if apart:
         verdict.reason = (
             f"right runs of conjugate gradient differ here by {100 * apart:.0f} %, losing "
@@ -273,7 +352,10 @@ def _undecided(x: Array, solve: Solve, verdict: Verdict) -> None:
     elif other:
         verdict.reason = f"no iterate of plain conjugate gradient; {other}"
     else:
-        verdict.reason = "it solves no system with the product and the gradient that were given"
+        verdict.reason = (
+            "it solves no system with the product and the gradient that were given: "
+            + solvers.describe(x, krylov)
+        )
         return
     verdict.numbers["damping"] = solve.damping
     verdict.status = "skip"

@@ -18,6 +18,8 @@ from npgcheck.step.verdict import Verdict
 
 Array = np.ndarray
 
+#: The sign of a bonus shows where the rest of g is so many budgets large.
+VISIBLE = 10.0
 #: A small ε beside a standard deviation scales advantages by less than this, relative to 1.
 LARGEST_EPSILON = 1e-4
 #: A mistake explains an answer only where it agrees to this many digits: where its terms are huge,
@@ -65,6 +67,8 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     verdict.yours, verdict.exact = y, exact
     verdict.where = f"products with {', '.join(probes.directions)}"
+    if best is None and (decay := _decay(probes, y, exact, budgets)) is not None:
+        return verdict.explain(decay, declared)
     if best is None:
         verdict.status = "fail"
         fact = _facts(probes, gradient, y, exact, budgets)
@@ -72,6 +76,7 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
             verdict.diagnoses = (names.named("order-or-transpose"),)
             verdict.reason = locate.ANOTHER_ORDER
         else:
+            fact = fact or names.mixed_precision(fitted.digits, dtype)
             verdict.reason = "no known choice explains it" + fact
         return verdict
     verdict.ratio, verdict.digits = best.fitted.ratio, best.fitted.digits
@@ -115,6 +120,10 @@ def _fit(
             for number in fit.roundest(shift):
                 if number > 0:
                     said = [*more, names.named("entropy-bonus", number)]
+                    tried.append((sign, sign * number, said))
+                elif number < 0 and np.any(np.abs(exact) > VISIBLE * budgets):
+                    note = f"the entropy bonus has the wrong sign: −{-number:g} ∇H"
+                    said = [*more, names.named("entropy-bonus-with-the-wrong-sign", note=note)]
                     tried.append((sign, sign * number, said))
     found: _Found | None = None
     for c, shift, more in tried:
@@ -162,6 +171,19 @@ def _factors(
     ]
 
 
+def _decay(probes: Probes, y: Array, exact: Array, budgets: Array) -> list | None:
+    """g − cθ: the gradient of a penalty on θ is left in."""
+    penalty = probes.products(probes.rows.differences.theta)
+    for sign in (1.0, -1.0):
+        _, shift = fit.estimate(sign * y, exact, budgets, penalty, free_factor=False)
+        for number in fit.roundest(-shift):
+            if number > 0 and fit.compare(sign * y, exact, budgets, 1.0, -number, penalty).holds:
+                loss = [names.named("gradient-of-the-loss")] if sign < 0 else []
+                note = f"a weight decay of {number:g} is left in"
+                return [*loss, names.named("weight-decay-left-in", note=note)]
+    return None
+
+
 def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Array) -> str:
     """What is true of a gradient that no choice explains."""
     factor, _ = fit.estimate(y, exact, budgets, None, free_factor=True)
@@ -170,7 +192,7 @@ def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Arr
             return "; it is zero"
         if abs(factor - 1.0) < 1e-6:
             return "; it is right to six digits or more, but not to its rounding"
-        return f"; it is the exact gradient times {fit.as_people_write(factor)}"
+        return f"; it is the exact gradient times {fit.in_words(factor, len(probes.rows.weights))}"
     plain = next(iter(variants.gradients(probes.rows)))
     for c in (1.0, -1.0):
         said = locate.describe(probes, gradient, plain.cotangent, plain.size, c)

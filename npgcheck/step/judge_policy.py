@@ -50,6 +50,8 @@ def judge_log_prob(probes: Probes, answer: Array, dtype: str, declared: dict[str
         verdict.reason += "; its sign is flipped"
     elif fit.compare(np.exp(np.minimum(exact, 700.0)), answer, budgets + 1e-6).holds:
         verdict.reason += "; it is the probability, not its logarithm"
+    else:
+        verdict.reason += names.mixed_precision(plain.digits, dtype)
     return verdict
 
 
@@ -96,7 +98,9 @@ def judge_kl(
     verdict.status, verdict.reason = "fail", "no known choice explains it"
     factor, _ = fit.estimate(answers, exact, budgets, None, free_factor=True)
     if fit.compare(answers, exact, budgets + 1e-6 * np.abs(factor * exact), factor).holds:
-        verdict.reason += f"; it is the exact divergence times {fit.as_people_write(factor)}"
+        verdict.reason += (
+            f"; it is the exact divergence times {fit.in_words(factor, len(rows.weights))}"
+        )
     return verdict
 
 

@@ -104,6 +104,16 @@ class Krylov:
         matrix = self.projected(k) + damping * np.eye(k)
         return self.combine(np.linalg.lstsq(matrix, first, rcond=None)[0])
 
+    def minimal_residual(self, k: int) -> Array:
+        """argmin ‖F x − g‖ over K_k: what MINRES (Paige & Saunders 1975) and GMRES iterate."""
+        across = np.zeros((k + 1, k))
+        across[:k] = self.projected(k)
+        if len(self.basis) > k:
+            across[k, k - 1] = self.basis[k] @ self._images[k - 1]
+        first = np.zeros(k + 1)
+        first[0] = self.norm
+        return self.combine(np.linalg.lstsq(across, first, rcond=None)[0])
+
     def plain(self, k: int, damping: float, epsilon: float = 0.0, wobble: bool = False) -> Array:
         """The k-th iterate of conjugate gradient as code runs it, in the user's precision.
 

@@ -53,25 +53,42 @@ def _coordinates(answer: Array, exact: Array) -> str:
         return ""
     if np.abs(np.sort(answer) - np.sort(exact)).max() <= CLOSE * largest:
         return ANOTHER_ORDER
+    where = _ranges(np.flatnonzero(wrong))
+    right = ~wrong & (np.abs(exact) > CLOSE * largest)
+    if not answer[wrong].any() and right.any():
+        return _zero_at(where, len(exact))
     if wrong.sum() > len(exact) / 2:
         return ""
-    missing = wrong & (np.abs(answer) <= CLOSE * largest)
-    what = "zero" if (missing == wrong).all() else "wrong"
-    where = _ranges(np.flatnonzero(wrong))
-    return f"it is {what} only at {where}, counting its {len(exact)} coordinates from 0"
+    return f"it is wrong only at {where}, counting its {len(exact)} coordinates from 0"
+
+
+def _zero_at(where: str, count: int) -> str:
+    return (
+        f"it is zero at {where} of its {count} coordinates, counting from 0, and right elsewhere: "
+        "is that part detached, or left out?"
+    )
 
 
 def _blocks(probes: Probes, answer: Array, cotangent: Array, size: Array, factor: float) -> str:
     rng = np.random.default_rng(0)
-    ends = np.linspace(0, len(answer), BLOCKS + 1).astype(int)
-    wrong = []
-    for start, end in itertools.pairwise(ends):
-        v = np.zeros(len(answer))
-        v[start:end] = rng.standard_normal(end - start)
+
+    def is_wrong(kept: Array) -> bool:
+        """Whether the answer is wrong on these coordinates (D,), bool."""
+        v = np.where(kept, rng.standard_normal(len(answer)), 0.0)
         exact, error = _slope(probes, v, cotangent, size)
-        scale = float(np.linalg.norm(answer[start:end])) + abs(exact)
-        wrong.append(abs(float(v @ answer) - factor * exact) > error + CLOSE * scale)
-    if not any(wrong) or sum(wrong) > BLOCKS / 2:
+        scale = float(np.linalg.norm(answer[kept])) + abs(exact)
+        return abs(float(v @ answer) - factor * exact) > error + CLOSE * scale
+
+    ends = np.linspace(0, len(answer), BLOCKS + 1).astype(int)
+    place = np.arange(len(answer))
+    blocks = [(place >= start) & (place < end) for start, end in itertools.pairwise(ends)]
+    wrong = [is_wrong(block) for block in blocks]
+    if not any(wrong) or all(wrong):
+        return ""
+    zero = (answer == 0.0) & np.any([b for b, w in zip(blocks, wrong, strict=True) if w], axis=0)
+    if zero.any() and not is_wrong(~zero):
+        return _zero_at(_ranges(np.flatnonzero(zero)), len(answer))
+    if sum(wrong) > BLOCKS / 2:
         return ""
     parts = [f"{ends[i]}–{ends[i + 1] - 1}" for i in np.flatnonzero(wrong)]
     return f"it is wrong only within {', '.join(parts)}, counting its coordinates from 0"

@@ -28,6 +28,8 @@ _FIELDS = {
 }
 
 
+#: Digits that answers of mixed precision share with the exact ones.
+MIXED_DIGITS = (1.5, 3.5)
 #: The cost of the cheapest explanation that is not what was asked for.
 ONE_CONVENTION = (1, 1.0)
 
@@ -56,6 +58,16 @@ def cost(names: Iterable[str]) -> tuple[int, float]:
     kinds = [entry(name).kind for name in names]
     rank = {"free": 0.1, "convention": 1.0, "approximation": 2.0, "bug": 10.0}
     return len([k for k in kinds if k != "free"]), sum(rank[k] for k in kinds)
+
+
+def mixed_precision(digits: float, dtype: str) -> str:
+    """A question to ask of an answer that is right to two or three digits, or ""."""
+    if dtype == "float64" or not MIXED_DIGITS[0] <= digits <= MIXED_DIGITS[1]:
+        return ""
+    return (
+        f"; {digits:.1f} digits are right: if autocast computes part of it in bfloat16, let policy "
+        "do the same, and its rounding is allowed for"
+    )
 
 
 def keyword(diagnosis: Diagnosis) -> str:

@@ -21,6 +21,12 @@ from npgcheck.step import arrays
 
 Array = np.ndarray
 
+#: Outputs that are off by more than this, relative to 1 + |z|, are not those of single precision:
+#: some layers compute in less (mixed precision).
+COARSE = 1e-4
+#: A masked logit, −inf, is put this far below the largest of its row: e^−60 is below rounding.
+MASKED = 60.0
+
 DISTRIBUTIONS = ("categorical", "multi_discrete", "bernoulli", "gaussian", "tanh_gaussian")
 
 
@@ -45,6 +51,9 @@ class Policy:
         computed_in: dtype of the outputs that the reference is built from.
         like: makes arrays of θ's own kind and dtype.
         evaluations: how often the network was evaluated so far, a list of one number.
+        masked: (N, K), where logits are −inf: actions that are not allowed.
+        coarse: how far the outputs at θ as given are off, relative to 1 + |z|, where that shows
+            mixed precision; else 0.
     """
 
     outputs: Callable[[Array], Array]
@@ -54,6 +63,27 @@ class Policy:
     computed_in: str
     like: arrays.Maker
     evaluations: list[int]
+    masked: Array
+    coarse: float = 0.0
+
+    def read_actions(self, actions: Array) -> Array:
+        """The actions as the distribution reads them.
+
+        Raises:
+            InvalidArgument: see the distribution; or an action of probability zero.
+        """
+        read = self.distribution.read_actions(actions)
+        if self.masked.any():
+            assert isinstance(self.distribution, MultiDiscrete)
+            bad = self.masked & (self.distribution.taken(read) > 0)
+            if bad.any():
+                row, count = int(np.argwhere(bad)[0][0]), int(bad.any(axis=1).sum())
+                raise InvalidArgument(
+                    f"the action taken in row {row} has a logit of −inf (in {count} rows): the "
+                    "policy never takes it, and log π has no gradient there. Is the mask that of "
+                    "another step?"
+                )
+        return read
 
 
 def read_policy(
@@ -90,8 +120,10 @@ def read_policy(
             f"policy(theta, observations) raised {type(error).__name__}: {error}"
         ) from error
     law = _law(first, actions, distribution)
-    packed, kind = _pack(first, law, len(actions))
-    again = _pack(policy(like(values), rows), law, len(actions))[0]
+    packed, kind, masked = _pack(first, law, len(actions))
+    again, _, mask_again = _pack(policy(like(values), rows), law, len(actions))
+    if (masked != mask_again).any():
+        raise RandomPolicy("two calls of policy mask different actions with −inf")
     _refuse_chance(packed, again)
     evaluations = [2]
     own = min(dtype, kind, key=arrays.precision)
@@ -99,16 +131,23 @@ def read_policy(
     def function(make: arrays.Maker, seen: Any) -> Callable[[Array], Array]:
         def outputs(at: Array) -> Array:
             evaluations[0] += 1
-            return _pack(policy(make(at), seen), law, len(actions))[0]
+            z, _, mask = _pack(policy(make(at), seen), law, len(actions))
+            if (mask != masked).any():
+                row = int(np.argwhere(mask != masked)[0][0])
+                raise InvalidArgument(
+                    f"which logits are −inf depends on theta (row {row}): there is no derivative."
+                )
+            return z
 
         return outputs
 
-    outputs = function(like, rows)
+    outputs, coarse = function(like, rows), 0.0
     if (kind != "float64" or dtype != "float64") and arrays.has_double(theta):
         double = _in_double(policy, theta, values, rows, law, packed, len(actions))
         if double is not None:
-            outputs, kind = function(*double), "float64"
-    return Policy(outputs, law, values, own, kind, like, evaluations)
+            make, seen, kind, coarse = double
+            outputs = function(make, seen)
+    return Policy(outputs, law, values, own, kind, like, evaluations, masked, coarse)
 
 
 def _refuse_chance(first: Array, again: Array) -> None:
@@ -124,17 +163,25 @@ def _refuse_chance(first: Array, again: Array) -> None:
 
 def _in_double(
     policy: Any, theta: Any, values: Array, rows: Any, law: Any, packed: Array, count: int
-) -> tuple[arrays.Maker, Any] | None:
-    """How to evaluate in float64: with θ alone in float64, or the observations too; else None."""
+) -> tuple[arrays.Maker, Any, str, float] | None:
+    """How to evaluate in float64: with θ alone in float64, or the observations too; else None.
+
+    Besides, the dtype that comes out, and how far the outputs in θ's own dtype are off, if that is
+    more than its rounding: then even outputs that are rounded to single precision at the end are
+    the better reference.
+    """
     make = arrays.maker(theta, double=True)
+    size = 1.0 + float(np.abs(packed).max())
     for seen in (rows, arrays.in_double(rows)):
         try:
-            z, kind = _pack(policy(make(values), seen), law, count)
+            z, kind, _ = _pack(policy(make(values), seen), law, count)
         except Exception:  # a policy may insist on its own dtype: then it is taken in that
             continue
-        close = np.allclose(z, packed, rtol=1e-2, atol=1e-2 * (1.0 + float(np.abs(packed).max())))
-        if kind == "float64" and close:
-            return make, seen
+        off = float(np.max(np.abs(z - packed))) / size
+        coarse = off if off > COARSE else 0.0
+        close = np.allclose(z, packed, rtol=1e-2, atol=1e-2 * size)
+        if close and (kind == "float64" or (coarse and kind == "float32")):
+            return make, seen, kind, coarse
     return None
 
 
@@ -216,8 +263,8 @@ def _guess(shapes: list[tuple[int, ...]], actions: Array) -> str:
     )
 
 
-def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str]:
-    """z (N, K) in float64, and the coarsest dtype of its parts."""
+def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str, Array]:
+    """z (N, K) in float64, the coarsest dtype of its parts, and where logits are masked."""
     parts = _parts(outputs)
     if isinstance(law, Gaussian) and len(parts) == 2:
         mean = parts[0][0]
@@ -233,6 +280,7 @@ def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str]
         z = np.concatenate([part for part, _ in parts], axis=1)
     if z.shape != (rows, law.size):
         raise InvalidArgument(f"policy returned {z.shape}, and before {(rows, law.size)}.")
+    z, masked = _unmasked(z, law)
     bad = ~np.isfinite(z)
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -240,4 +288,22 @@ def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str]
             f"policy returned {z[row, column]} in row {row}, output {column}; nothing can be "
             "judged there."
         )
-    return z, min((kind for _, kind in parts), key=arrays.precision)
+    return z, min((kind for _, kind in parts), key=arrays.precision), masked
+
+
+def _unmasked(z: Array, law: ActionDistribution) -> tuple[Array, Array]:
+    """Logits with finite numbers in place of −inf, and where these are; a row needs one action."""
+    masked = np.isneginf(z) if isinstance(law, MultiDiscrete) else np.zeros(z.shape, bool)
+    if not masked.any():
+        return z, masked
+    assert isinstance(law, MultiDiscrete)
+    blocks = []
+    for block in law.blocks(z):
+        largest = block.max(axis=1, keepdims=True)
+        if np.isneginf(largest).any():
+            row = int(np.argmax(np.isneginf(largest)))
+            raise InvalidArgument(
+                f"every logit of row {row} is −inf: at least one action has to be allowed."
+            )
+        blocks.append(np.where(np.isneginf(block), largest - MASKED, block))
+    return np.concatenate(blocks, axis=1), masked

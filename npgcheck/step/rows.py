@@ -53,6 +53,7 @@ class Rows:
         weights: (N,), summing to 1.
         differences: of the outputs at θ.
         outputs: θ' ↦ z(θ') (N, K).
+        masked: (N, K), logits that stand for −inf, or None.
     """
 
     law: ActionDistribution
@@ -62,9 +63,18 @@ class Rows:
     weights: Array
     differences: Differences
     outputs: Callable[[Array], Array]
+    masked: Array | None = None
 
     def __post_init__(self) -> None:
-        self.lift = self.law.lift(self.z)
+        seen = self.z
+        if self.masked is not None and self.masked.any():
+            # what stands for −inf is no number of the user's, and rounds nothing
+            seen = np.where(
+                self.masked,
+                self.z.max(axis=1, keepdims=True, where=~self.masked, initial=-np.inf),
+                self.z,
+            )
+        self.lift = self.law.lift(seen)
         self.score = self.law.score(self.z, self.actions)
         self.score_size = self.law.score_size(self.z, self.actions)
         self._at: dict[bytes, Array] = {}

@@ -159,7 +159,15 @@ def _notes(check: Any) -> Iterable[str]:
     kinks = max((check.rows.along(v).kinks for v in check.probes.vectors), default=0)
     if kinks:
         yield f"the outputs have a kink at θ itself in {kinks} rows, which are judged loosely"
-    if check.policy.computed_in != "float64":
+    masked = int(check.policy.masked.any(axis=1).sum())
+    if masked:
+        yield f"actions are masked by −inf in {masked} rows, and count as never taken there"
+    if check.policy.coarse:
+        yield (
+            f"policy answers {-math.log10(check.policy.coarse):.1f} digits: some of it is computed "
+            "in less than single precision (autocast?), and everything is judged as loosely"
+        )
+    elif check.policy.computed_in != "float64":
         yield (
             f"the policy computes in {check.policy.computed_in} only, and so does the reference; "
             "one that accepts a float64 theta is judged more sharply"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from npgcheck.errors import InvalidArgument
 from npgcheck.torch.distributions import read
-from npgcheck.torch.policy import Policy, rows_of
+from npgcheck.torch.policy import Policy, alike, rows_of
 
 #: Rows that are looked at: what influences the outputs shows on these as well as on all.
 ROWS = 64
@@ -100,10 +100,13 @@ def _moved(value: Tensor) -> Tensor:
 
 def _differ(a: Iterable[np.ndarray], b: Iterable[np.ndarray], relative: float) -> bool:
     """Whether any output differs by more than this part of its size."""
-    return any(
-        float(np.max(np.abs(x - y), initial=0.0)) > relative * float(np.max(np.abs(x), initial=1.0))
-        for x, y in zip(a, b, strict=True)
-    )
+    for x, y in zip(a, b, strict=True):
+        with np.errstate(invalid="ignore"):  # −inf of a masked logit on both sides
+            change = np.where(x == y, 0.0, np.abs(x - y))
+        size = float(np.max(np.abs(x), initial=1.0, where=np.isfinite(x)))
+        if float(np.max(change, initial=0.0)) > relative * size:
+            return True
+    return False
 
 
 def _mixes(policy: Policy, rows: Any, base: list[np.ndarray], dtype: torch.dtype) -> bool:
@@ -126,7 +129,7 @@ def _some(observations: Any, count: int = ROWS) -> Any:
     if isinstance(observations, dict):
         return {name: part[:count] for name, part in observations.items()}
     if isinstance(observations, (list, tuple)) and hasattr(observations[0], "shape"):
-        return type(observations)(part[:count] for part in observations)
+        return alike(observations, [part[:count] for part in observations])
     return observations[:count]
 
 

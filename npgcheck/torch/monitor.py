@@ -14,19 +14,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from npgcheck.conformance.report import Report, exit_code
 from npgcheck.conventions import Conventions
 from npgcheck.errors import InvalidArgument, NpgcheckError, UsageError, nearest
-from npgcheck.torch.policy import DistributionOf, Policy
-from npgcheck.torch.state import preserved
+from npgcheck.torch.policy import DistributionOf, Policy, alike
+from npgcheck.torch.state import autocast, preserved
 from npgcheck.torch.step import Answers, judge, moved_outside
 
+#: The exit code of a report in which everything was skipped or not given.
+NOTHING_JUDGED = 2
+#: What belongs to one update: recorded again after the parameters moved, it is another update's.
+VECTORS = ("gradient", "direction")
 RECORDED = ("log_prob", "gradient", "fisher_vector_product", "kl", "direction", "max_kl")
 
 
@@ -61,6 +67,7 @@ class StepMonitor:
         iteration: how many steps were begun.
         checked: how many of them were checked.
         refuted: how many of these failed.
+        unjudged: how many of them left nothing to judge: nothing was recorded, and θ is unchanged.
         last: the last report, or None.
     """
 
@@ -89,7 +96,7 @@ class StepMonitor:
         self.parameters = None if parameters is None else list(parameters)
         self.fixed, self.conventions = tuple(fixed), conventions
         self.on_failure, self.strict = on_failure, strict
-        self.iteration = self.checked = self.refuted = 0
+        self.iteration = self.checked = self.refuted = self.unjudged = 0
         self.last: Report | None = None
         self.policy()  # a wrong list of parameters shows now, not in the middle of training
 
@@ -114,7 +121,10 @@ class StepMonitor:
         """Counts a report, and reacts to a refutation as ``on_failure`` says."""
         self.last = report
         self.checked += 1
-        if exit_code(report, self.strict) == 0:
+        code = exit_code(report, self.strict)
+        if code == NOTHING_JUDGED:
+            self.unjudged += 1
+        if code in (0, NOTHING_JUDGED):
             return
         self.refuted += 1
         if callable(self.on_failure):
@@ -141,8 +151,17 @@ class Step:
         self._rows = rows
         self._answers = Answers(max_kl=monitor.max_kl)
         self._policy: Policy | None = None
+        self._state = "new"
+        self._recorded_at: dict[str, Tensor] = {}
+        self._autocast: tuple[str, torch.dtype] | None = None
 
     def __enter__(self) -> Step:
+        if self._state != "new":
+            raise UsageError(
+                f"the step of iteration {self.number} was entered before; call monitor.step(…) for "
+                "every update."
+            )
+        self._state = "open"
         if self.due:
             # Copies: a training loop may normalise its advantages in place.
             self._rows = tuple(_copied(part) for part in self._rows)
@@ -158,8 +177,10 @@ class Step:
                 ``npgcheck.torch.check_step``. What is recorded twice counts as last recorded.
 
         Raises:
-            UsageError: a name that is not one of these.
+            UsageError: a name that is not one of these; outside of the block, or after ``check``;
+                or a gradient or direction for a second time with other parameters.
         """
+        self._refuse_unless_open("record")
         for name in answers:
             if name not in RECORDED:
                 raise UsageError(
@@ -167,6 +188,10 @@ class Step:
                     f"Known: {', '.join(RECORDED)}. θ′ is read off the module."
                 )
         if self.due:
+            self._refuse_a_second_update(name for name in answers if name in VECTORS)
+            assert self._policy is not None  # the block is open
+            device = self._policy.parameters[0].device.type
+            self._autocast = self._autocast or autocast(device)
             self._answers = replace(
                 self._answers, **{name: _copied(value) for name, value in answers.items()}
             )
@@ -177,8 +202,34 @@ class Step:
         For functions that do not outlive the change of the parameters; the step itself is then
         not judged.
         """
+        self._refuse_unless_open("check")
         if self._policy is not None:
             self._judge(self._answers, ())
+        self._state = "checked"
+
+    def _refuse_unless_open(self, what: str) -> None:
+        where = {
+            "new": "before its block was entered",
+            "checked": "after step.check(): this update is judged already",
+            "over": "after its block has ended",
+        }.get(self._state)
+        if where is not None:
+            raise UsageError(
+                f"step.{what} of iteration {self.number} was called {where}; use it inside "
+                "`with monitor.step(…) as step`."
+            )
+
+    def _refuse_a_second_update(self, names: Iterable[str]) -> None:
+        """Two updates in one block cannot be told apart: θ and θ′ are those of both together."""
+        present: Tensor | None = None
+        for name in names:
+            present = self.monitor.policy().theta if present is None else present
+            before = self._recorded_at.setdefault(name, present)
+            if not torch.equal(before, present):
+                raise UsageError(
+                    f"{name} was recorded twice in iteration {self.number}, and the parameters "
+                    "moved in between: enter one monitor.step(…) for every update."
+                )
 
     def __exit__(
         self,
@@ -186,6 +237,7 @@ class Step:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._state = "over"
         if kind is not None or self._policy is None:
             return  # the user's own error goes on as it is
         new = self.monitor.policy()
@@ -197,8 +249,9 @@ class Step:
         policy, self._policy = self._policy, None
         assert policy is not None
         observations, actions, advantages, weights = self._rows
-        with preserved(policy.holder):
-            policy.put_back()
+        # what the update computed under autocast is judged under it
+        cast = torch.autocast(*self._autocast) if self._autocast else nullcontext()
+        with preserved(policy.holder), policy.at_snapshot(), cast:
             report = judge(
                 policy,
                 observations,
@@ -235,7 +288,7 @@ def _copied(given: Any) -> Any:
     if isinstance(given, dict):
         return {name: _copied(part) for name, part in given.items()}
     if isinstance(given, (list, tuple)):
-        return type(given)(_copied(part) for part in given)
+        return alike(given, [_copied(part) for part in given])
     if hasattr(given, "copy") and hasattr(given, "dtype"):
         return given.copy()
     return given

@@ -6,7 +6,8 @@ the dtype of the vector: a module of float32 is evaluated in float64 when θ is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.func import functional_call
 
 from npgcheck.errors import InvalidArgument
 from npgcheck.torch.distributions import Reading, read
-from npgcheck.torch.state import forked, write
+from npgcheck.torch.state import forked, register, registries, write
 
 DistributionOf = Callable[[Any, Any], Any]
 
@@ -103,6 +104,7 @@ class Policy:
         self.parameters = tuple(own[name] for name in self.names)
         self.others = {name: p for name, p in own.items() if name not in self.names}
         self._own = own
+        self._tables = registries(self.holder)
         self._values = {name: p.detach().clone() for name, p in own.items()}
         self._buffers = {n: b.detach().clone() for n, b in self.holder.named_buffers()}
         self._seed = 0
@@ -129,19 +131,32 @@ class Policy:
         buffers = {n.removeprefix(prefix): b for n, b in self.holder.named_buffers()}
         return {short[n]: p for n, p in self.holder.named_parameters()} | buffers
 
-    def put_back(self) -> None:
-        """Sets the module's parameters and buffers to those of the snapshot."""
-        for name in self._full_names:
-            write(self._own[name], self._values[name])
-        for name, buffer in self.holder.named_buffers():
-            write(buffer, self._buffers[name])
+    @contextmanager
+    def at_snapshot(self) -> Iterator[None]:
+        """The module is what it was at the snapshot inside; to be used within ``preserved``.
+
+        The same objects stand in it again, also where an update has put new parameters in their
+        place, with the snapshot's values.
+        """
+        register(self._tables)
+        values = [(p, p.detach().clone()) for p in self._own.values()]
+        try:
+            for name, parameter in self._own.items():
+                write(parameter, self._values[name])
+            for name, buffer in self.holder.named_buffers():
+                write(buffer, self._buffers[name])
+            yield
+        finally:
+            for parameter, value in values:
+                write(parameter, value)
 
     def flat(self, parts: Sequence[Tensor | None]) -> Tensor:
         """One vector out of one tensor per parameter, in order; None stands for zeros."""
         if len(parts) != len(self.names):
             raise InvalidArgument(
                 f"{len(parts)} tensors were given for {len(self.names)} parameters: "
-                f"{', '.join(self.names)}."
+                f"{', '.join(self.names)}. Where some of them are frozen, say which make up θ: "
+                "parameters=[…]."
             )
         filled = [
             torch.zeros_like(p) if part is None else part
@@ -206,6 +221,11 @@ class Policy:
             return self.reading(torch.as_tensor(theta), observations, self._seed).outputs
 
 
+def alike(given: Any, parts: Sequence[Any]) -> Any:
+    """A list, tuple or named tuple of the same kind with other parts."""
+    return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
+
+
 def rows_of(observations: Any) -> int:
     """N, also of nested observations."""
     if isinstance(observations, Mapping):
@@ -243,6 +263,6 @@ def _moved(observations: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if isinstance(observations, Mapping):
         return {name: _moved(part, device, dtype) for name, part in observations.items()}
     if isinstance(observations, (list, tuple)) and hasattr(observations[0], "shape"):
-        return type(observations)(_moved(part, device, dtype) for part in observations)
+        return alike(observations, [_moved(part, device, dtype) for part in observations])
     rows = torch.as_tensor(observations)
     return rows.to(device, dtype) if rows.is_floating_point() else rows.to(device)

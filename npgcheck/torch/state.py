@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,13 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+
 
 @contextmanager
 def preserved(module: torch.nn.Module) -> Iterator[None]:
     """Puts the module and the random generators back to what they were on entry.
 
-    Parameters (values, ``requires_grad``, ``.grad``), buffers, training flags and other plain
-    attributes of every submodule, the generators of torch, numpy and Python, and the grad mode.
+    Parameters (the objects, values, ``requires_grad``, ``.grad``), buffers, submodules, training
+    flags and other plain attributes of every submodule (what was added to a list, dictionary, set
+    or deque is taken out again), the generators of torch, numpy and Python, and the grad mode.
     """
     submodules = list(module.modules())
     parameters = [(p, p.detach().clone(), p.requires_grad) for p in module.parameters()]
@@ -26,7 +30,7 @@ def preserved(module: torch.nn.Module) -> Iterator[None]:
     ]
     buffers = [(b, b.detach().clone()) for b in module.buffers()]
     plain = [_plain_attributes(m) for m in submodules]
-    tables = [(dict(m._parameters), dict(m._buffers)) for m in submodules]
+    tables = registries(module)
     generators = _generators()
     grad_mode = torch.is_grad_enabled()
     try:
@@ -36,11 +40,8 @@ def preserved(module: torch.nn.Module) -> Iterator[None]:
     finally:
         torch.set_grad_enabled(grad_mode)
         _restore_generators(generators)
-        for submodule, attributes, (own_parameters, own_buffers) in zip(
-            submodules, plain, tables, strict=True
-        ):
-            submodule._parameters.update(own_parameters)
-            submodule._buffers.update(own_buffers)
+        register(tables)
+        for submodule, attributes in zip(submodules, plain, strict=True):
             _restore_attributes(submodule, attributes)
         for parameter, value, requires_grad in parameters:
             parameter.requires_grad_(requires_grad)
@@ -51,6 +52,24 @@ def preserved(module: torch.nn.Module) -> Iterator[None]:
             parameter.grad = gradient
             if gradient is not None and copy is not None:
                 write(gradient, copy)
+
+
+#: A module, and copies of its tables of parameters, buffers and submodules.
+Registry = tuple[torch.nn.Module, tuple[dict[str, Any], ...]]
+
+
+def registries(module: torch.nn.Module) -> list[Registry]:
+    """Which objects stand where in the module and all its submodules."""
+    return [(m, tuple(dict(vars(m)[name]) for name in _REGISTRIES)) for m in module.modules()]
+
+
+def register(tables: Sequence[Registry]) -> None:
+    """Puts these objects where they stood."""
+    for module, copies in tables:
+        for name, copy in zip(_REGISTRIES, copies, strict=True):
+            table = vars(module)[name]
+            table.clear()
+            table.update(copy)
 
 
 def write(target: Tensor, value: Tensor) -> None:
@@ -79,9 +98,6 @@ def parameters_at(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> Ite
             write(parameter, value)
 
 
-_REGISTRIES = frozenset({"_parameters", "_buffers", "_modules"})
-
-
 def _plain_attributes(module: torch.nn.Module) -> dict[str, tuple[Any, Any]]:
     """Everything else that stands on a module: the object, and a copy if it can change in place."""
     return {
@@ -96,6 +112,10 @@ def _copy(value: Any) -> Any:
         return value.detach().clone()
     if isinstance(value, np.ndarray):
         return value.copy()
+    if isinstance(value, (list, deque)):
+        return list(value)
+    if isinstance(value, (dict, set)):
+        return value.copy()
     return None
 
 
@@ -109,6 +129,9 @@ def _restore_attributes(module: torch.nn.Module, attributes: Mapping[str, tuple[
             write(value, copy)
         elif isinstance(value, np.ndarray):
             value[...] = copy
+        elif isinstance(value, (list, deque, dict, set)) and value != copy:
+            value.clear()
+            (value.extend if isinstance(value, (list, deque)) else value.update)(copy)
 
 
 def _generators() -> tuple[Any, ...]:
@@ -122,6 +145,19 @@ def _restore_generators(states: tuple[Any, ...]) -> None:
         torch.cuda.set_rng_state_all(states[1])
     np.random.set_state(states[2])
     random.setstate(states[3])
+
+
+def autocast(device: str) -> tuple[str, torch.dtype] | None:
+    """The autocast that is in force on this kind of device, or None."""
+    try:
+        if not torch.is_autocast_enabled(device):
+            return None
+        return device, torch.get_autocast_dtype(device)
+    except TypeError:  # torch before 2.4 asks per device
+        cpu = device == "cpu"
+        on = torch.is_autocast_cpu_enabled() if cpu else torch.is_autocast_enabled()
+        dtype = torch.get_autocast_cpu_dtype() if cpu else torch.get_autocast_gpu_dtype()
+        return (device, dtype) if on else None
 
 
 @contextmanager

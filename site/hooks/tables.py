@@ -91,7 +91,7 @@ def choices() -> str:
 
 def planted_steps() -> str:
     """The planted mistakes of ``npgcheck power --steps``."""
-    from npgcheck.step.controls.wrong import MISTAKES
+    from npgcheck.step.controls.mistakes import MISTAKES
 
     rows = ["| planted | where | what the report calls it |", "|---|---|---|"]
     for m in MISTAKES:

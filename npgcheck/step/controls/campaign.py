@@ -10,9 +10,11 @@ import numpy as np
 from npgcheck.conformance.report import Report
 from npgcheck.step.check import check_step
 from npgcheck.step.controls import heads
+from npgcheck.step.controls.mistakes import MISTAKES
 from npgcheck.step.controls.network import ACTIVATIONS, Network
+from npgcheck.step.controls.right_solves import SOLVERS
 from npgcheck.step.controls.trpo import Step
-from npgcheck.step.controls.wrong import MISTAKES, Mistake
+from npgcheck.step.controls.wrong import Mistake
 
 _HEADS = (
     lambda: heads.categorical(3),
@@ -64,7 +66,7 @@ class Outcome:
 
 
 def right_step(seed: int) -> tuple[str, Step]:
-    """A right step drawn by its seed: family, network, dtype, rows, λ, k, δ and line search."""
+    """A right step by its seed: family, network, dtype, rows, λ, k, δ, line search, solver."""
     rng = np.random.default_rng(seed)
 
     def pick(options: tuple) -> object:
@@ -86,9 +88,13 @@ def right_step(seed: int) -> tuple[str, Step]:
         iterations=pick((3, 10, 20, 50)),
         max_kl=pick((1e-3, 1e-2, 5e-2)),
         shrink=pick((0.5, 0.8)),
-        length=pick(("damped", "undamped")),
+        length=pick(("damped", "undamped", "gain")),
     )
-    return f"{head.name} {activation} {sizes} {dtype}", step
+    where = f"{head.name} {activation} {sizes} {dtype}"
+    solver = str(pick((*[""] * len(SOLVERS), *SOLVERS)))  # half of them plain conjugate gradient
+    if solver:
+        step.changed["solve"] = SOLVERS[solver]
+    return f"{where} {solver}".strip(), step
 
 
 def judge(step: Step) -> Report:

@@ -29,6 +29,8 @@ class Step:
         iterations: of conjugate gradient.
         max_kl: δ.
         shrink: the factor of the line search.
+        length: what stands under the root: ``"damped"`` xᵀ(F + λI)x, ``"undamped"`` xᵀFx, or
+            ``"gain"`` gᵀx.
         changed: part → what replaces it: ``fisher``, ``gradient``, … (see ``wrong``).
     """
 
@@ -145,6 +147,8 @@ class Step:
             if self.length == "undamped":
                 image = image - self.theta.dtype.type(self.damping) * direction
             curvature = direction @ image
+            if self.length == "gain":
+                curvature = direction @ self.gradient()
             if not curvature > 0:
                 return self.theta.copy()
             full = np.sqrt(2 * self.max_kl / curvature) * direction

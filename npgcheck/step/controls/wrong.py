@@ -176,6 +176,12 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("g with an entropy bonus", "policy_gradient", "entropy-bonus",
             _gradient_of(lambda s, z: s.advantages[:, None] * _score(s, z)
                          + s.theta.dtype.type(0.01) * s.head.entropy_score(z)), (), "deviates"),
+    Mistake("an entropy bonus of the wrong sign", "policy_gradient",
+            "entropy-bonus-with-the-wrong-sign",
+            _gradient_of(lambda s, z: s.advantages[:, None] * _score(s, z)
+                         - s.theta.dtype.type(0.01) * s.head.entropy_score(z))),
+    Mistake("g − θ/100", "policy_gradient", "weight-decay-left-in",
+            _changed("gradient", lambda s, right: right() - s.theta.dtype.type(0.01) * s.theta)),
     Mistake("gradient of the loss", "policy_gradient", "gradient-of-the-loss",
             _times("gradient", lambda s: -1.0), (), "deviates"),
     # the product

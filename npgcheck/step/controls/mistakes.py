@@ -1,0 +1,10 @@
+"""All planted mistakes of a step."""
+
+from __future__ import annotations
+
+from npgcheck.step.controls.wrong import MISTAKES as PARTS
+from npgcheck.step.controls.wrong import Mistake
+from npgcheck.step.controls.wrong_lengths import LENGTHS
+from npgcheck.step.controls.wrong_solves import SOLVES
+
+MISTAKES: tuple[Mistake, ...] = (*PARTS, *SOLVES, *LENGTHS)

@@ -1,0 +1,276 @@
+"""What made x, where it is no iterate of plain conjugate gradient: another solver, or a mistake?
+
+Mistakes in the recurrence are run on the user's own product and compared number by number. What
+right solvers have in common is then asked of x, from the strictest on:
+
+* conjugate gradient from zero, however much orthogonality it loses, stays in the Krylov spaces of F
+  and g. On 470 runs in single and double precision (D from 100 to 900, λ from 0 to 0.1, up to 100
+  iterations) it left K₆₄ by at most 4e-4 and 2e-5 of its length; the solution for a right side that
+  is wrong by one per cent leaves it by more than one per cent.
+* x minimises the energy norm over some space that holds x, so gᵀx = xᵀ(F + λI)x: also for
+  preconditioned iterates, which kept it within 2e-3 in double and 1e-2 in single precision on the
+  same systems; solutions for a right side that is wrong by ten per cent are off by 0.01 and more.
+* MINRES and GMRES minimise the residual instead: (F + λI)x is orthogonal to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from npgcheck.step.iterates import LARGEST_DRIFT, SINGLE
+from npgcheck.step.krylov import Krylov
+
+Array = np.ndarray
+
+#: x lies in the Krylov spaces when it leaves them by less than this share of its length, or this
+#: many round-offs where that is more; at most by the last number.
+INSIDE, ROUND_OFFS, AT_MOST = 1e-3, 2.0**16, 0.1
+#: gᵀx = xᵀ(F + λI)x holds for iterates that lost orthogonality as closely as for plain runs, times
+#: this; at least to the second number, at most to the third.
+ROOM, SELF_CONSISTENT, LEAST_CONSISTENT = 8.0, 1e-2, 0.05
+#: … and for preconditioned ones, or those that start nearby, as closely as this times the square
+#: root of what plain runs lose (measured: up to 0.08, with random preconditioners 0.26); at least
+#: to the second number, at most to the third.
+OTHERS, OTHERS_LEAST, OTHERS_MOST = 0.25, 2e-3, 2e-2
+#: The same for a minimal residual, within the Krylov spaces, in double and in single precision (10
+#: iterations of MINRES in scipy: 0.015). Such iterates fall short: xᵀ(F + λI)x ≤ gᵀx.
+RESIDUAL_DOUBLE, RESIDUAL_SINGLE = 1e-3, 0.03
+#: Wrong recurrences are run for so many iterations.
+LONGEST = 128
+#: A residual below this share of g is an approximate solution, whatever made it.
+APPROXIMATE = 0.01
+#: … and one above this many times g is none: iterates need not make the residual smaller.
+LARGEST = 10.0
+#: A wrong recurrence is told when x is this near to its run, relative to its length, and nearer to
+#: it than the run is to what a right one gives by the second number.
+AS_RUN, TELLING = 1e-4, 0.01
+
+
+@dataclass(frozen=True)
+class Mistaken:
+    """A mistake in conjugate gradient that reproduces x.
+
+    Attributes:
+        name: of the registered choice, or "".
+        note: what is done, where it has no name.
+        iterations: k.
+    """
+
+    name: str
+    note: str
+    iterations: int
+
+
+def mistaken(x: Array, krylov: Krylov, extra: float = 0.0) -> Mistaken | None:
+    """The mistake in conjugate gradient that gives x.
+
+    The recurrences run in the coordinates of the Krylov basis, with T in place of F: they never
+    leave it, and no product is asked for.
+
+    Args:
+        x: (D,).
+        krylov: the user's product and gradient.
+        extra: λ beyond what the product carries.
+    """
+    size, last = krylov.grown, len(krylov.basis)
+    if size < 2:
+        return None
+    inside = krylov.coordinates(x, last)
+    outside = float(np.linalg.norm(x - krylov.combine(inside)))
+    x = inside[:size]
+    outside = float(np.hypot(outside, np.linalg.norm(inside[size:])))
+    matrix = krylov.projected(size) + extra * np.eye(size)
+    right = krylov.norm * np.eye(size)[0]
+    iterates = [krylov.coordinates(krylov.iterate(k, extra), size) for k in range(1, size + 1)]
+
+    def is_told(made: Array) -> bool:
+        off = float(np.hypot(outside, np.linalg.norm(x - made)))
+        apart = min(float(np.linalg.norm(made - y)) for y in iterates)
+        return off <= AS_RUN * float(np.linalg.norm(x)) and off <= TELLING * apart
+
+    for name, note, run in RECURRENCES:
+        for k, made in enumerate(_finite(run(matrix, right), LONGEST), start=1):
+            if is_told(made):
+                return Mistaken(name, note, k)
+    spectrum, vectors = np.linalg.eigh(matrix)
+    if spectrum[0] > 0 and is_told(vectors @ (vectors.T @ right / np.sqrt(spectrum))):
+        return Mistaken("square-root-of-F", "", 0)
+    return None
+
+
+def minimal_residual(x: Array, krylov: Krylov) -> int | None:
+    """k where x is the k-th iterate of MINRES or GMRES: it minimises ‖(F + λI)x − g‖."""
+    size = float(np.linalg.norm(x))
+    for k in range(2, krylov.grown + 1):
+        made = krylov.minimal_residual(k)
+        if float(np.linalg.norm(x - made)) <= max(krylov.rounding(k, 0.0), 1e-9) * size:
+            return k
+    return None
+
+
+def inside(x: Array, krylov: Krylov) -> bool:
+    """Whether x lies in the largest Krylov space there is."""
+    rest = x - krylov.combine(krylov.coordinates(x, krylov.grown))
+    allowed = min(AT_MOST, max(INSIDE, ROUND_OFFS * krylov.unit))
+    return float(np.linalg.norm(rest)) <= allowed * float(np.linalg.norm(x))
+
+
+def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
+    """How far two right runs lie apart, where that is so far that x cannot be told from them.
+
+    On ill-conditioned systems iterates differ wildly between right programs, in single precision
+    soon, in double later. What still holds for each of them: x lies in the Krylov spaces, and
+    gᵀx = xᵀ(F + λI)x, with the λ of the product, or some λ ≥ 0 where the product is not `damped`;
+    None where x breaks it, or where right programs agree.
+    """
+    runs = range(1, krylov.grown + 1)
+    apart = max((min(krylov.wobble(k, 0.0), 1.0) for k in runs), default=0.0)
+    if apart <= LARGEST_DRIFT or not inside(x, krylov):
+        return None
+    allowed = min(LEAST_CONSISTENT, max(SELF_CONSISTENT, ROOM * _lost(krylov)))
+    gap = _gap(x, krylov)
+    return None if gap > allowed or (damped and gap < -allowed) else apart
+
+
+def approximates(x: Array, krylov: Krylov) -> str:
+    """What a solver other than plain conjugate gradient may have done, or ""."""
+    sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
+    left = krylov.left_over(sign * x, 0.0)
+    if left <= APPROXIMATE:
+        return f"it solves the system up to a residual of {100 * left:.2g} %"
+    allowed = min(OTHERS_MOST, max(OTHERS_LEAST, OTHERS * _lost(krylov) ** 0.5))
+    if left <= LARGEST and abs(_gap(x, krylov)) <= allowed:
+        return "gᵀx = xᵀ(F + λI)x, as for a preconditioned iterate"
+    if inside(x, krylov) and _gap(x, krylov) < 0:
+        image = krylov.product(x)
+        off = abs(float(image @ (sign * krylov.right - image)))
+        if off <= (RESIDUAL_DOUBLE if krylov.unit < SINGLE else RESIDUAL_SINGLE) * float(
+            image @ image
+        ):
+            return "(F + λI)x is orthogonal to its residual, as for MINRES"
+    return ""
+
+
+def describe(x: Array, krylov: Krylov) -> str:
+    """By how much x fails what every solver gives, for a message."""
+    sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
+    where = "in" if inside(x, krylov) else "outside of"
+    return (
+        f"its residual is {100 * krylov.left_over(sign * x, 0.0):.3g} % of g, xᵀ(F + λI)x differs "
+        f"from gᵀx by {100 * abs(_gap(x, krylov)):.3g} %, and it lies {where} the Krylov spaces"
+    )
+
+
+def _lost(krylov: Krylov) -> float:
+    """How far plain runs of conjugate gradient are from gᵀx = xᵀ(F + λI)x, at most."""
+    runs = [
+        krylov.plain(k, 0.0, wobble=other)
+        for k in range(1, krylov.grown + 1)
+        for other in (False, True)
+    ]
+    matrix, lost = krylov.projected(krylov.grown), 0.0
+    for x in runs:
+        # they lie in the space, so no further product is needed
+        y = krylov.coordinates(x, krylov.grown)
+        gained = krylov.norm * y[0] if len(y) else 0.0
+        if gained > 0:
+            lost = max(lost, abs(float(y @ matrix @ y) - gained) / gained)
+    return lost
+
+
+def _gap(x: Array, krylov: Krylov) -> float:
+    """(xᵀ(F + λI)x − |gᵀx|) / |gᵀx|; 0 where x is zero."""
+    gained = abs(float(x @ krylov.right))
+    form = krylov.energy(x, 0.0) ** 2
+    return (form - gained) / gained if gained else (np.inf if form else 0.0)
+
+
+def _finite(runs: Iterator[Array], count: int) -> Iterator[Array]:
+    with np.errstate(all="ignore"):
+        for _, x in zip(range(count), runs, strict=False):
+            if not np.isfinite(x).all():
+                return
+            yield x
+
+
+# ---- wrong recurrences, as functions of the matrix (m, m) and the right side (m,) ----------------
+
+Recurrence = Callable[[Array, Array], Iterator[Array]]
+
+
+def _run(
+    beta: Callable[[float, float], float],
+    step: Callable[[float, float], float] = lambda square, curvature: square / curvature,
+) -> Recurrence:
+    """Another β (of the new and the old rᵀr), or another α (of rᵀr and pᵀFp)."""
+
+    def run(matrix: Array, right: Array) -> Iterator[Array]:
+        x, r, p = np.zeros_like(right), right, right
+        while (old := r @ r) > 0:
+            alpha = step(old, p @ matrix @ p)
+            x, r = x + alpha * p, r - alpha * (matrix @ p)
+            yield x
+            p = r + beta(r @ r, old) * p
+
+    return run
+
+
+def _old_residual(matrix: Array, right: Array) -> Iterator[Array]:
+    x, r, p = np.zeros_like(right), right, right
+    while (old := r @ r) > 0:
+        alpha = old / (p @ matrix @ p)
+        x, fresh = x + alpha * p, r - alpha * (matrix @ p)
+        yield x
+        p, r = r + (fresh @ fresh) / old * p, fresh
+
+
+def _old_square(matrix: Array, right: Array) -> Iterator[Array]:
+    x, r, p = np.zeros_like(right), right, right
+    first = r @ r
+    while r.any():
+        alpha = first / (p @ matrix @ p)
+        x, r = x + alpha * p, r - alpha * (matrix @ p)
+        yield x
+        p = r + (r @ r) / first * p
+
+
+def _forgets_matrix(matrix: Array, right: Array) -> Iterator[Array]:
+    x, r, p = np.zeros_like(right), right, right
+    while (old := r @ r) > 0:
+        alpha = old / (p @ matrix @ p)
+        x, r = x + alpha * p, r - alpha * p
+        yield x
+        p = r + (r @ r) / old * p
+
+
+def _stale_curvature(matrix: Array, right: Array) -> Iterator[Array]:
+    x, r, p = np.zeros_like(right), right, right
+    image = matrix @ p
+    while (old := r @ r) > 0:
+        alpha = (r @ p) / (p @ image)
+        x, r = x + alpha * p, r - alpha * image
+        yield x
+        p = r + (r @ r) / old * p
+
+
+def _residuals(matrix: Array, right: Array) -> Iterator[Array]:
+    for x in _run(lambda new, old: new / old)(matrix, right):
+        yield right - matrix @ x
+
+
+#: Registered mistakes (or "" and what is done), with their iterates from the first on.
+RECURRENCES: tuple[tuple[str, str, Recurrence], ...] = (
+    ("cg-is-steepest-descent", "", _run(lambda new, old: 0.0)),
+    ("cg-beta-inverted", "", _run(lambda new, old: old / new)),
+    ("cg-residual-minus-direction", "", _run(lambda new, old: -new / old)),
+    ("cg-beta-is-one", "", _run(lambda new, old: 1.0)),
+    ("cg-step-is-one", "", _run(lambda new, old: new / old, lambda square, curvature: 1.0)),
+    ("cg-residual-forgets-the-matrix", "", _forgets_matrix),
+    ("cg-stale-curvature", "", _stale_curvature),
+    ("cg-returns-the-residual", "", _residuals),
+    ("", "p ← r + βp takes the residual from before the step", _old_residual),
+    ("", "rᵀr of the first residual is used throughout", _old_square),
+)

@@ -1,0 +1,180 @@
+"""Other right solvers are told from wrong ones, on systems whose answers are computed apart."""
+
+import numpy as np
+import pytest
+import scipy.sparse.linalg as linalg
+
+from npgcheck.step import iterates, solvers
+from npgcheck.step.krylov import Krylov
+
+
+def system(size=60, condition=1e3, seed=0):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    spectrum = np.geomspace(1.0, 1.0 / condition, size)
+    matrix = basis @ (spectrum[:, None] * basis.T)
+    scale = np.exp(0.3 * rng.standard_normal(size))  # so that a diagonal preconditions something
+    return scale[:, None] * matrix * scale, rng.standard_normal(size)
+
+
+def spaces(matrix, right, unit=2.0**-53, grown=40):
+    """The spaces, as far as a search has built them."""
+    made = Krylov(lambda v: matrix @ v, right, unit)
+    made.grow(grown)
+    return made
+
+
+def recurrence(matrix, b, k, beta=lambda new, old: new / old, start=None, diagonal=1.0):
+    """Conjugate gradient as textbooks print it, with what may be changed."""
+    x = np.zeros_like(b) if start is None else start.copy()
+    r = b - matrix @ x
+    z = r / diagonal
+    p, square = z.copy(), r @ z
+    for _ in range(k):
+        image = matrix @ p
+        x, r = x + square / (p @ image) * p, r - square / (p @ image) * image
+        z = r / diagonal
+        p, square = z + beta(r @ z, square) * p, r @ z
+    return x
+
+
+def old_residual(matrix, b, k):
+    x, r = np.zeros_like(b), b.copy()
+    p, square = r.copy(), r @ r
+    for _ in range(k):
+        image = matrix @ p
+        before = r
+        x, r = x + square / (p @ image) * p, r - square / (p @ image) * image
+        p, square = before + r @ r / square * p, r @ r
+    return x
+
+
+def root(matrix, b):
+    spectrum, vectors = np.linalg.eigh(matrix)
+    return vectors @ (vectors.T @ b / np.sqrt(spectrum))
+
+
+WRONG = {
+    "cg-is-steepest-descent": lambda m, b: recurrence(m, b, 7, lambda new, old: 0.0),
+    "cg-beta-inverted": lambda m, b: recurrence(m, b, 5, lambda new, old: old / new),
+    "cg-residual-minus-direction": lambda m, b: recurrence(m, b, 5, lambda new, old: -new / old),
+    "cg-beta-is-one": lambda m, b: recurrence(m, b, 5, lambda new, old: 1.0),
+    "cg-returns-the-residual": lambda m, b: b - m @ recurrence(m, b, 6),
+    "": lambda m, b: old_residual(m, b, 5),
+}
+
+
+@pytest.mark.parametrize("unit", [2.0**-53, 2.0**-24], ids=["double", "single"])
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_recurrence_is_named(name, unit):
+    matrix, right = system()
+    x = WRONG[name](matrix, right)
+    if unit > 1e-12:
+        x = x.astype(np.float32).astype(float)
+    assert solvers.mistaken(x, spaces(matrix, right, unit)).name == name
+
+
+def test_a_square_root_is_named():
+    matrix, right = system(condition=50.0)
+    made = spaces(matrix, right, grown=60)
+    assert solvers.mistaken(root(matrix, right), made).name == "square-root-of-F"
+
+
+def test_names_of_mistakes_are_registered():
+    from npgcheck.step.names import entry
+
+    assert {entry(name).kind for name, *_ in solvers.RECURRENCES if name} == {"bug"}
+
+
+def jacobi(matrix, b):
+    return recurrence(matrix, b, 10, diagonal=np.diag(matrix))
+
+
+def near_zero(matrix, b):
+    start = 1e-4 * np.random.default_rng(3).standard_normal(len(b))
+    return recurrence(matrix, b, 12, start=start)
+
+
+def warm(matrix, b):
+    solution = np.linalg.solve(matrix, b)
+    noise = np.random.default_rng(3).standard_normal(len(b))
+    start = solution + 0.3 * np.linalg.norm(solution) / np.linalg.norm(noise) * noise
+    return recurrence(matrix, b, 30, start=start)
+
+
+RIGHT = {"jacobi": jacobi, "start near zero": near_zero, "warm start": warm}
+
+
+@pytest.mark.parametrize("condition", [10.0, 1e2, 1e3])
+@pytest.mark.parametrize("style", RIGHT)
+def test_a_right_solver_is_spared(style, condition):
+    matrix, right = system(condition=condition)
+    made = spaces(matrix, right)
+    x = RIGHT[style](matrix, right)
+    assert solvers.mistaken(x, made) is None
+    assert solvers.approximates(x, made)
+
+
+@pytest.mark.parametrize("k", [3, 6, 10])
+def test_a_minimal_residual_is_recognised(k):
+    matrix, right = system()
+    x = linalg.gmres(matrix, right, rtol=1e-14, restart=k, maxiter=1)[0]
+    assert solvers.minimal_residual(x, spaces(matrix, right)) == k
+    assert solvers.minimal_residual(recurrence(matrix, right, k), spaces(matrix, right)) is None
+    again = linalg.minres(matrix, right, rtol=1e-14, maxiter=k)[0]
+    assert x == pytest.approx(again, rel=1e-7)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_another_right_side_is_refuted(share, seed):
+    matrix, right = system(seed=seed)
+    noise = np.random.default_rng(seed + 100).standard_normal(len(right))
+    noise *= share * np.linalg.norm(right) / np.linalg.norm(noise)
+    made = spaces(matrix, right)
+    x = np.linalg.solve(matrix, right + noise)
+    assert not solvers.inside(x, made)
+    assert solvers.approximates(x, made) == ""
+    assert solvers.undetermined(x, made, True) is None
+
+
+def single_precision():
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    matrix, right = (
+        basis @ (np.geomspace(1.0, 1e-7, 60)[:, None] * basis.T),
+        rng.standard_normal(60),
+    )
+    single = matrix.astype(np.float32)
+    made = Krylov(lambda v: (single @ v.astype(np.float32)).astype(float), right, 2.0**-24)
+    return matrix, made
+
+
+def test_single_precision_on_an_ill_conditioned_system_is_left_undetermined():
+    matrix, made = single_precision()
+    x = made.plain(12, 0.0)
+    disturbed = made.plain(12, 0.0, wobble=True)
+    assert np.linalg.norm(x - disturbed) > 1e-2 * np.linalg.norm(x)  # two right runs
+    made.grow(20)
+    assert solvers.undetermined(disturbed, made, True) > 1e-2
+    assert solvers.undetermined(1.2 * disturbed, made, True) is None
+    assert solvers.undetermined(disturbed, spaces(matrix, made.right, grown=12), True) is None
+
+
+def test_what_leaves_the_spaces_is_not_excused_by_rounding():
+    _, made = single_precision()
+    made.grow(30)
+    x = made.plain(25, 0.0, wobble=True)
+    assert solvers.undetermined(x, made, True)
+    noise = np.random.default_rng(1).standard_normal(len(x))
+    off = x + 0.05 * np.linalg.norm(x) * noise / np.linalg.norm(noise)
+    assert solvers.undetermined(off, made, True) is None
+    wrong = np.clip(x, -np.abs(x).max() / 2, np.abs(x).max() / 2)
+    assert solvers.undetermined(wrong, made, True) is None
+
+
+def test_a_factor_is_claimed_only_where_the_iterate_is_known():
+    _, made = single_precision()
+    made.grow(30)
+    x = made.plain(20, 0.0, wobble=True)
+    assert iterates.multiple(x, made, 2) is None

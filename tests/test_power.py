@@ -28,13 +28,15 @@ def run(name: str, seed: int):
     return run_control(control, seed)
 
 
-@pytest.mark.parametrize("name", marked(controls("wrong")))
+# Every third planted subject and every second right one: `npgcheck power` judges all of them, and
+# .ci/run runs it.
+@pytest.mark.parametrize("name", marked(controls("wrong")[::3]))
 def test_a_planted_mistake_is_refuted(name):
     row = run(name, 0)
     assert row.verdict == "refuted", row.problem
 
 
-@pytest.mark.parametrize("name", marked((*controls("right"), *controls("equivalent"))))
+@pytest.mark.parametrize("name", marked((*controls("right"), *controls("equivalent"))[::2]))
 def test_a_right_subject_is_not_accused(name):
     row = run(name, 0)
     assert row.verdict == "spared", row.problem

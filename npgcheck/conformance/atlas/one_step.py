@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.atlas import estimates
+from npgcheck.conformance.atlas import estimates, score
 from npgcheck.conformance.atlas.entry import Choice, Number
 
 _G = ("policy_gradient",)
@@ -78,7 +78,13 @@ ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
                "g − β ∇ Σ ω H(π(·|s_i))",
                "the policy is driven to determinism, and exploration ends early",
                "add the bonus to what is maximised, subtract it from what is minimised",
-               note="the entropy bonus has the wrong sign", visible=_G),
+               note="the entropy bonus has the wrong sign: −{} ∇H", visible=_G,
+               change={"g": lambda v, g, c: score.entropy_bonus(v, g, -c)},
+               forms=({"g": lambda v, g, c: score.entropy_bonus(
+                   v, g, -c * (1.0 - v.reference.discount))},),
+               reads=("g_weights", "pi", "log_pi", "scores"),
+               number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)),
+               families=("discrete",)),
         Choice("density", "other_sigma", "score-in-another-sigma-coordinate", "bug",
                "∂log π/∂σ, or ∂log π/∂log σ², where θ holds log σ",
                "the rows of log σ are off by σ, or by two",

@@ -68,7 +68,7 @@ def _roll_actions(shift: Any) -> Any:
     }
 
 
-def _entropy(v: Any, g: Any, c: Any) -> Any:
+def entropy_bonus(v: Any, g: Any, c: Any) -> Any:
     """g + β ∇H, with ∇H(s) = −Σ_a π (log π) φ."""
     terms = np.einsum("s,sa,sad->d", v["g_weights"], v["pi"] * v["log_pi"], v["scores"])
     return g - c * terms
@@ -331,8 +331,8 @@ ENTRIES = (
            "g turns towards the uniform policy, whose gradient is right",
            "judge the gradient of J without the bonus", note="an entropy bonus of {} is left in",
            visible=("policy_gradient", "natural_gradient"),
-           change={"g": _entropy},
-           forms=({"g": lambda v, g, c: _entropy(v, g, c * (1.0 - v.reference.discount))},),
+           change={"g": entropy_bonus},
+           forms=({"g": lambda v, g, c: entropy_bonus(v, g, c * (1.0 - v.reference.discount))},),
            reads=("g_weights", "pi", "log_pi", "scores"),
            number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)),
            families=("discrete",)),

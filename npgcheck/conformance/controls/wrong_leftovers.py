@@ -32,6 +32,23 @@ class EntropyBonus(ExactSoftmax):
 
 
 @wrong(
+    "entropy-bonus-subtracted",
+    tells="entropy-bonus-with-the-wrong-sign",
+    stage=SCORE,
+    refutes=GRADIENT,
+    spares="fisher value",
+)
+class EntropyBonusSubtracted(ExactSoftmax):
+    """The loss has −J + βH where −J − βH was meant: g loses 0.02 times the entropy's gradient."""
+
+    def policy_gradient(self, problem: Any) -> Array:
+        logp = self.log_pi(problem, problem.theta)
+        weights = self.state_distribution(problem)[:, None] * np.exp(logp)
+        entropy = np.einsum("sa,sad->d", -weights * logp, self.scores(problem))
+        return super().policy_gradient(problem) - 0.02 * entropy
+
+
+@wrong(
     "weight-decay-left-in",
     tells="weight-decay-left-in",
     stage=SCORE,

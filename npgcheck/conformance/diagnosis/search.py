@@ -173,6 +173,8 @@ class Search:
         for first, second in combinations(pool, 2):
             if first.choice.name == second.choice.name:
                 continue
+            if first.choice.stage == second.choice.stage == "score":
+                continue  # a score is spelled out in one way
             for setup in asked.likely:
                 result = self._confirm((first, second), asked, setup)
                 if result is None and not first.choice.change.keys().isdisjoint(

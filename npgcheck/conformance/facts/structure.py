@@ -264,7 +264,7 @@ def _leaks(wrong: Sequence[Seen]) -> str:
         return ""
     told = 0
     for s in wrong:
-        if s.problem.family == "gaussian":
+        if not s.reference.discrete:
             return ""
         basis = _invisible(s)
         if not len(basis):

@@ -125,6 +125,21 @@ def reaching(part: str, applied: tuple[Applied, ...]) -> tuple[Applied, ...]:
                 parts |= ancestors(read)
 
 
-def reaches(choice: Choice, part: str) -> bool:
-    """Whether the choice can change the part."""
-    return bool(reaching(part, (Applied(choice, None),)))
+def reaches(choice: Choice, part: str, given: frozenset[str] = frozenset()) -> bool:
+    """Whether the choice can change the part, where some parts are given as answers."""
+    return not above_given(part, given).isdisjoint(choice.change)
+
+
+@cache
+def above_given(part: str, given: frozenset[str]) -> frozenset[str]:
+    """The part and what it is computed from, down to the given parts: nothing below those shows.
+
+    A given x is used as it is; a given F or g may still be altered.
+    """
+    found = {part}
+    for parent in _PARENTS[part]:
+        if parent not in given:
+            found |= above_given(parent, given)
+        elif parent != "direction":
+            found.add(parent)
+    return frozenset(found)

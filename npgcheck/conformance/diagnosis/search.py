@@ -76,17 +76,30 @@ class Search:
         self.pipelines = Pipelines()
         self.tried = 0
 
-    def singles(self, asked: Question, beside: tuple[Applied, ...] = ()) -> list[Found]:
-        """Single choices that reproduce the quantity, numbers estimated.
+    def singles(
+        self,
+        asked: Question,
+        beside: tuple[Applied, ...] = (),
+        *,
+        plain: bool = True,
+        numbered: bool = True,
+    ) -> list[Found]:
+        """Single choices that reproduce the quantity: plain ones, and numbered ones, estimated.
 
         ``beside`` are choices that explain quantities below this one, and are taken as given.
         """
-        given = {a.choice.name for a in beside}
+        own = [a for a in beside if a.choice.name == OWN]
+        given = frozenset(part for a in own for part in a.choice.change)
+        setups = asked.likely if beside else asked.setups
+        if {"g", "F"} <= given:  # nothing of the measure is left to choose
+            setups = tuple(s for s in setups if s.base == setups[0].base)
         found = []
-        for choice in self._candidates(asked):
-            if choice.name in given:
+        for choice in self._candidates(asked, given):
+            if choice.name in {a.choice.name for a in beside}:
                 continue
-            for setup in asked.likely if beside else asked.setups:
+            if not (plain if choice.number is None else numbered):
+                continue
+            for setup in setups:
                 for applied in self._numbered(choice, asked, setup, beside):
                     result = self._confirm((*beside, applied), asked, setup)
                     if result is not None:
@@ -140,14 +153,16 @@ class Search:
             for a, b in combinations(told, 2)
             if len({c.choice.name for c in (*a, *b)}) == 2
         )
-        alone = [(own,) for own in given]
+        alone, single = [(own,) for own in given], [a for a in told if len(a) == 1]
         levels: tuple[Callable[[], Iterator[Found | None]], ...] = (
             lambda: (self.under(union, asked) for union in unions),
             lambda: (self.under(own, asked) for own in alone),
             lambda: (self._damped(a, asked) for a in (*alone, *told)),
             lambda: (self._truncated(a, asked) for a in (*alone, *told)),
-            lambda: (f for own in alone for f in self.singles(asked, own)),
-            lambda: (f for a in told if len(a) == 1 for f in self.singles(asked, a)),
+            lambda: (f for own in alone for f in self.singles(asked, own, numbered=False)),
+            lambda: (f for a in single for f in self.singles(asked, a, numbered=False)),
+            lambda: (f for own in alone for f in self.singles(asked, own, plain=False)),
+            lambda: (f for a in single for f in self.singles(asked, a, plain=False)),
         )
         for level in levels:
             found = [f for f in level() if f is not None]
@@ -239,8 +254,8 @@ class Search:
                     return True
         return False
 
-    def _candidates(self, asked: Question) -> list[Choice]:
-        """The entries that can reach the quantity on these problems."""
+    def _candidates(self, asked: Question, given: frozenset[str] = frozenset()) -> list[Choice]:
+        """The entries that can reach the quantity on these problems, above what is given."""
         discrete = all(r.reference.discrete for r in asked.records)
         gaussian = not any(r.reference.discrete for r in asked.records)
         parts = MISFITS[asked.quantity][0]
@@ -249,7 +264,7 @@ class Search:
             for c in self.entries
             if (discrete or "gaussian" in c.families)
             and (gaussian or "discrete" in c.families)
-            and any(reaches(c, part) for part in parts)
+            and any(reaches(c, part, given) for part in parts)
             and (asked.quantity in SOLVES or not set(c.visible) <= set(SOLVES))
         ]
 
@@ -266,7 +281,8 @@ class Search:
             return
         if setup not in asked.likely or (setup.damping and "matrix" in choice.change):
             return
-        yield from estimate.numbers(self.pipelines, choice, asked, setup, beside)
+        far = NEAR if beside else estimate.FAR
+        yield from estimate.numbers(self.pipelines, choice, asked, setup, beside, far)
 
     def misfit(
         self, record: Record, applied: tuple[Applied, ...], quantity: str, setup: Setup

@@ -26,7 +26,7 @@ def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
         if not fits:
             continue
         found = min(fits, key=lambda f: len(f.applied))
-        others = tuple(sorted(" + ".join(sorted(s)) for s in cover.equals if covers(s, [one])))
+        others = tuple(sorted({" + ".join(sorted(s)) for s in _equals(one, found, cover)}))
         diagnosis = _diagnosis(found, others)
         if one.quantity == "update" and _rescaled(asked, found):
             entry = BY_NAME["scales-differ-between-quantities"]
@@ -35,6 +35,16 @@ def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
         if not diagnosis:
             continue  # it follows from the subject's own answers below: that is said elsewhere
         _put(state, one.quantity, found, diagnosis)
+
+
+def _equals(one: Asked, found: Found, cover: Cover) -> set[frozenset[str]]:
+    """The other explanations of the whole, as far as they act on this quantity."""
+    acting = [
+        min((f.names for f in one.found if f.names <= names), key=len)
+        for names in cover.equals
+        if covers(names, [one])
+    ]
+    return {names for names in acting if names and names != found.names}
 
 
 def write_one(state: Run, quantity: str, found: Found) -> None:

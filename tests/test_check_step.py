@@ -425,11 +425,11 @@ def test_binary_actions_may_be_truth_values():
     assert check(one, "gradient", actions=one.actions.astype(bool)).passed
 
 
-def masked(step, mask):
+def masked(step, mask, low=-np.inf):
     """A policy whose logits are −inf where an action is not allowed, and its exact parts."""
 
     def outputs(theta):
-        return np.where(mask, step.outputs(theta), -np.inf)
+        return np.where(mask, step.outputs(theta), low)
 
     def probabilities(theta):
         e = np.exp(outputs(theta) - outputs(theta).max(axis=1, keepdims=True))
@@ -455,11 +455,12 @@ def masked(step, mask):
     }
 
 
-def test_masked_actions_have_no_probability():
+@pytest.mark.parametrize("low", [-np.inf, -1e8, np.finfo(float).min, np.finfo(np.float32).min])
+def test_masked_actions_have_no_probability(low):
     step = make(heads.categorical(4))
     mask = np.random.default_rng(1).random((50, 4)) < 0.7
     mask[np.arange(50), step.actions] = True
-    given = masked(step, mask)
+    given = masked(step, mask, low)
     report = check(step, distribution="categorical", **given)
     assert report.passed, report
     assert {q.status for q in report.quantities} <= {"pass", "deviates", "not_covered"}

@@ -24,8 +24,11 @@ Array = np.ndarray
 #: Outputs that are off by more than this, relative to 1 + |z|, are not those of single precision:
 #: some layers compute in less (mixed precision).
 COARSE = 1e-4
-#: A masked logit, −inf, is put this far below the largest of its row: e^−60 is below rounding.
+#: A masked logit is put this far below the largest of its row: e^−60 is below rounding.
 MASKED = 60.0
+#: Logits this far below the largest of their row stand for −inf (−1e8, or the lowest number of a
+#: dtype, are in use): their probability is zero in any precision, and their size says nothing.
+STANDS_FOR_MASKED = 1e4
 
 DISTRIBUTIONS = ("categorical", "multi_discrete", "bernoulli", "gaussian", "tanh_gaussian")
 
@@ -79,9 +82,9 @@ class Policy:
             if bad.any():
                 row, count = int(np.argwhere(bad)[0][0]), int(bad.any(axis=1).sum())
                 raise InvalidArgument(
-                    f"the action taken in row {row} has a logit of −inf (in {count} rows): the "
-                    "policy never takes it, and log π has no gradient there. Is the mask that of "
-                    "another step?"
+                    f"the action taken in row {row} has a logit of −inf, or one that stands for "
+                    f"it (in {count} rows): the policy never takes it, and log π has no gradient "
+                    "there. Is the mask that of another step?"
                 )
         return read
 
@@ -293,17 +296,16 @@ def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str,
 
 def _unmasked(z: Array, law: ActionDistribution) -> tuple[Array, Array]:
     """Logits with finite numbers in place of −inf, and where these are; a row needs one action."""
-    masked = np.isneginf(z) if isinstance(law, MultiDiscrete) else np.zeros(z.shape, bool)
-    if not masked.any():
-        return z, masked
-    assert isinstance(law, MultiDiscrete)
-    blocks = []
+    if not isinstance(law, MultiDiscrete):
+        return z, np.zeros(z.shape, bool)
+    blocks, masks = [], []
     for block in law.blocks(z):
-        largest = block.max(axis=1, keepdims=True)
+        largest = block.max(axis=1, keepdims=True, initial=-np.inf)
         if np.isneginf(largest).any():
             row = int(np.argmax(np.isneginf(largest)))
             raise InvalidArgument(
                 f"every logit of row {row} is −inf: at least one action has to be allowed."
             )
-        blocks.append(np.where(np.isneginf(block), largest - MASKED, block))
-    return np.concatenate(blocks, axis=1), masked
+        masks.append(block < largest - STANDS_FOR_MASKED)
+        blocks.append(np.where(masks[-1], largest - MASKED, block))
+    return np.concatenate(blocks, axis=1), np.concatenate(masks, axis=1)

@@ -161,7 +161,10 @@ def _notes(check: Any) -> Iterable[str]:
         yield f"the outputs have a kink at θ itself in {kinks} rows, which are judged loosely"
     masked = int(check.policy.masked.any(axis=1).sum())
     if masked:
-        yield f"actions are masked by −inf in {masked} rows, and count as never taken there"
+        yield (
+            f"actions are masked (a logit of −inf, or far below all others) in {masked} rows, "
+            "and count as never taken there"
+        )
     if check.policy.coarse:
         yield (
             f"policy answers {-math.log10(check.policy.coarse):.1f} digits: some of it is computed "

@@ -75,6 +75,7 @@ class TinyDamping(ExactSoftmax):
 @wrong(
     "damped-product",
     tells="damping",
+    also="damped-length",  # where steps are measured by the same product
     stage=STAGE,
     kind="convention",
     refutes="fisher_vector_product natural_gradient",

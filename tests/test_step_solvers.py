@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg as linalg
 
+import npgcheck
 from npgcheck.step import iterates, solvers
+from npgcheck.step.controls import heads
+from npgcheck.step.controls.network import Network
+from npgcheck.step.controls.trpo import Step
 from npgcheck.step.krylov import Krylov
 
 
@@ -178,3 +182,80 @@ def test_a_factor_is_claimed_only_where_the_iterate_is_known():
     made.grow(30)
     x = made.plain(20, 0.0, wobble=True)
     assert iterates.multiple(x, made, 2) is None
+
+
+# ---- what right code was accused of -------------------------------------------------------------
+
+
+def judged(step, *names, **more):
+    """The report on the named parts of a step, and on what is given besides."""
+    whole = step.arguments()
+    batch = ("policy", "theta", "observations", "actions", "advantages")
+    return npgcheck.check_step(**{**{n: whole[n] for n in (*batch, *names)}, **more})
+
+
+def drawn(head=None, seed=0, rows=80):
+    head = head or heads.gaussian(2)
+    network = Network((4, 8, head.width), "tanh", head.free)
+    return Step.draw(head, network, rows, np.random.default_rng(seed))
+
+
+def whole(step):
+    """The matrix of the exact Fisher matrix."""
+    return np.stack([step.fisher(e) for e in np.eye(len(step.theta))])
+
+
+@pytest.mark.parametrize("declared", [{}, {"damping": 0.1}])
+def test_a_preconditioned_solve_that_adds_its_own_damping(declared):
+    step = drawn()
+    matrix, g = whole(step) + 0.1 * np.eye(len(step.theta)), step.gradient()
+    x = recurrence(matrix, g, 4, diagonal=np.diag(matrix))
+    conventions = npgcheck.Conventions(**declared, damping_in="solve") if declared else None
+    given = {"fisher_vector_product": step.fisher, "direction": x, "conventions": conventions}
+    report = judged(step, "gradient", **given)
+    assert report.passed, report
+    report = judged(step, "gradient", **{**given, "direction": 1.5 * x})
+    assert not report.passed
+
+
+def test_a_direction_with_a_declared_bonus_and_without_the_gradient():
+    step = drawn(heads.categorical(4))
+    bonus = step.pull_back(step.head.entropy_score(step.outputs(step.theta)))
+    matrix = whole(step) + 0.1 * np.eye(len(step.theta))
+    x = np.linalg.solve(matrix, step.gradient() + 0.05 * bonus)
+    product = lambda v: matrix @ v  # noqa: E731
+    given = {"fisher_vector_product": product, "direction": x}
+    conventions = npgcheck.Conventions(entropy=0.05, damping=0.1)
+    assert judged(step, **given, conventions=conventions).passed
+    other = npgcheck.Conventions(entropy=0.5, damping=0.1)
+    assert not judged(step, **given, conventions=other).passed
+
+
+def test_a_declared_bonus_that_has_no_gradient_is_not_missed():
+    """The entropy of a Gaussian depends on σ alone; here σ is no parameter."""
+    step = drawn()
+    free = step.theta[-2:]
+
+    def policy(theta, observations):
+        return step.policy(np.concatenate([theta, free]), observations)
+
+    fixed = {"policy": policy, "theta": step.theta[:-2], "gradient": step.gradient()[:-2]}
+    assert judged(step, **fixed, conventions=npgcheck.Conventions(entropy=0.01)).passed
+
+
+def test_no_advantage_asks_for_no_direction():
+    step = drawn()
+    nothing = {"advantages": np.zeros(len(step.advantages)), "direction": 0.0 * step.theta}
+    assert judged(step, **nothing).passed
+    assert not judged(step, direction=0.0 * step.theta).passed
+
+
+def test_an_iterate_of_minres_without_the_gradient_is_left_open():
+    step = drawn()
+    matrix, g = whole(step) + 0.1 * np.eye(len(step.theta)), step.gradient()
+    x = linalg.minres(matrix, g, maxiter=3)[0]
+    product = lambda v: matrix @ v  # noqa: E731
+    report = judged(step, fisher_vector_product=product, direction=x)
+    assert report.passed
+    longer = judged(step, fisher_vector_product=product, direction=2.0 * x)
+    assert not longer.passed

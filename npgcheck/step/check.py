@@ -326,7 +326,8 @@ class _Check:
         delta: Array | None,
     ) -> Verdict:
         if not np.any(x):
-            self.verdicts.append(judge_direction.judge_zero(gradient, self.declared))
+            zero = judge_direction.judge_zero(gradient, self.rows.advantages, self.declared)
+            self.verdicts.append(zero)
             return self.verdicts[-1]
         krylov = None
         unit = max(self.probes.unit, unit_roundoff(dtype))

@@ -67,15 +67,16 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
     return verdict
 
 
-def judge_zero(gradient: Array | None, declared: dict[str, Any]) -> Verdict:
+def judge_zero(gradient: Array | None, advantages: Array, declared: dict[str, Any]) -> Verdict:
     """The verdict on x = 0: right for g = 0, and what a solver with an absolute tolerance returns.
 
     Args:
-        gradient: (D,), the user's, or None.
+        gradient: (D,), the user's, or None: then g is zero where all advantages are.
+        advantages: (N,).
         declared: the conventions that are declared.
     """
     verdict = Verdict("natural_gradient", compared=1)
-    if gradient is not None and not gradient.any():
+    if not (advantages if gradient is None else gradient).any():
         return verdict
     verdict.ratio, verdict.digits = np.inf, 0.0
     square = float(gradient @ gradient) if gradient is not None else np.inf
@@ -101,6 +102,9 @@ def _by_residual(
     image = values(sums)
     slopes = probes.slopes(plain.cotangent, plain.size)
     right = values(slopes)
+    bonus = variants.entropy(probes.rows) if declared.get("entropy") else None
+    if bonus is not None:  # g is that of the surrogate with the declared bonus
+        right = right + float(declared["entropy"]) * values(probes.slopes(*bonus))
     u = max(probes.unit, unit_roundoff(dtype))
     norm = float(np.linalg.norm(x))
     largest = probes.curvature(fisher.curvature, fisher.weights)
@@ -171,10 +175,19 @@ def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict
         verdict.reason = (
             "xᵀFx exceeds gᵀx, which no iterate of conjugate gradient does, damped or not"
         )
-    elif wanted is not None and abs(implied - wanted) > budget + 1e-3 * wanted:
+    elif wanted is not None and implied < wanted - budget - 1e-3 * wanted:
         verdict.reason = (
             f"xᵀ(F + λI)x = gᵀx needs λ = {implied:.6g}, where λ = {wanted:.6g} is declared or "
             "in the product"
+        )
+    elif wanted is not None and implied > wanted + budget + 1e-3 * wanted:
+        # as short as this are iterates that minimise the residual (MINRES), and other systems
+        verdict.numbers["damping"] = wanted
+        verdict.status = "skip"
+        verdict.reason = (
+            f"xᵀ(F + λI)x = gᵀx holds for λ = {implied:.6g}, where λ = {wanted:.6g} is declared "
+            "or in the product: another λ, or a solver that minimises the residual; which can be "
+            "told where gradient and fisher_vector_product are given"
         )
     else:
         verdict.numbers["damping"] = implied if implied > 10.0 * budget else 0.0
@@ -343,7 +356,8 @@ def _undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any
         verdict.reason = f"iterate {wrong.iterations} of a recurrence in which {wrong.note}"
         return
     apart = solvers.undetermined(x, krylov, bool(solve.damping))
-    other = "" if apart else solvers.approximates(x, krylov)
+    held = float(declared.get("damping") or 0.0) - solve.damping
+    other = "" if apart else solvers.approximates(x, krylov, max(0.0, held))
     if apart:
         verdict.reason = (
             f"right runs of conjugate gradient differ here by {100 * apart:.0f} %, losing "

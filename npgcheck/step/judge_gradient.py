@@ -63,6 +63,7 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     assert plain is not None
     fitted, exact, budgets = plain
     verdict.numbers = {"factor": 1.0, "sign": 1.0, "entropy": 0.0}
+    verdict.numbers["entropy_floor"] = _least_bonus(bonus, budgets)
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     verdict.yours, verdict.exact = y, exact
@@ -87,6 +88,14 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     if verdict.status == "fail" and not best.diagnoses:
         verdict.status = "pass"
     return verdict
+
+
+def _least_bonus(bonus: list[Sum] | None, budgets: Array) -> float:
+    """The smallest coefficient of an entropy bonus that shows; infinite where ∇H = 0."""
+    if bonus is None:
+        return np.inf
+    with np.errstate(divide="ignore"):
+        return float(np.min(budgets / np.abs(values(bonus))))
 
 
 def _entropy(probes: Probes, declared: dict[str, Any]) -> list[Sum] | None:

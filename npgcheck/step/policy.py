@@ -26,9 +26,9 @@ Array = np.ndarray
 COARSE = 1e-4
 #: A masked logit is put this far below the largest of its row: e^−60 is below rounding.
 MASKED = 60.0
-#: Logits this far below the largest of their row stand for −inf (−1e8, or the lowest number of a
-#: dtype, are in use): their probability is zero in any precision, and their size says nothing.
-STANDS_FOR_MASKED = 1e4
+#: Logits this far below the largest of their row stand for −inf (−1e4, −1e8, or the lowest number
+#: of a dtype, are in use): e^−1000 is zero in any precision, and their size says nothing.
+STANDS_FOR_MASKED = 1e3
 
 DISTRIBUTIONS = ("categorical", "multi_discrete", "bernoulli", "gaussian", "tanh_gaussian")
 
@@ -134,13 +134,7 @@ def read_policy(
     def function(make: arrays.Maker, seen: Any) -> Callable[[Array], Array]:
         def outputs(at: Array) -> Array:
             evaluations[0] += 1
-            z, _, mask = _pack(policy(make(at), seen), law, len(actions))
-            if (mask != masked).any():
-                row = int(np.argwhere(mask != masked)[0][0])
-                raise InvalidArgument(
-                    f"which logits are −inf depends on theta (row {row}): there is no derivative."
-                )
-            return z
+            return _pack(policy(make(at), seen), law, len(actions), masked)[0]
 
         return outputs
 
@@ -266,8 +260,11 @@ def _guess(shapes: list[tuple[int, ...]], actions: Array) -> str:
     )
 
 
-def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str, Array]:
-    """z (N, K) in float64, the coarsest dtype of its parts, and where logits are masked."""
+def _pack(
+    outputs: Any, law: ActionDistribution, rows: int, known: Array | None = None
+) -> tuple[Array, str, Array]:
+    """z (N, K) in float64, the coarsest dtype of its parts, and where logits are masked: there,
+    where it is ``known`` from θ itself."""
     parts = _parts(outputs)
     if isinstance(law, Gaussian) and len(parts) == 2:
         mean = parts[0][0]
@@ -283,7 +280,7 @@ def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str,
         z = np.concatenate([part for part, _ in parts], axis=1)
     if z.shape != (rows, law.size):
         raise InvalidArgument(f"policy returned {z.shape}, and before {(rows, law.size)}.")
-    z, masked = _unmasked(z, law)
+    z, masked = _unmasked(z, law, known)
     bad = ~np.isfinite(z)
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -294,18 +291,25 @@ def _pack(outputs: Any, law: ActionDistribution, rows: int) -> tuple[Array, str,
     return z, min((kind for _, kind in parts), key=arrays.precision), masked
 
 
-def _unmasked(z: Array, law: ActionDistribution) -> tuple[Array, Array]:
+def _unmasked(z: Array, law: ActionDistribution, known: Array | None) -> tuple[Array, Array]:
     """Logits with finite numbers in place of −inf, and where these are; a row needs one action."""
+    if known is not None and (np.isneginf(z) & ~known).any():
+        row = int(np.argwhere(np.isneginf(z) & ~known)[0][0])
+        raise InvalidArgument(
+            f"which logits are −inf depends on theta (row {row}): there is no derivative."
+        )
     if not isinstance(law, MultiDiscrete):
         return z, np.zeros(z.shape, bool)
     blocks, masks = [], []
-    for block in law.blocks(z):
+    given = law.blocks(known) if known is not None else None
+    for index, block in enumerate(law.blocks(z)):
         largest = block.max(axis=1, keepdims=True, initial=-np.inf)
         if np.isneginf(largest).any():
             row = int(np.argmax(np.isneginf(largest)))
             raise InvalidArgument(
                 f"every logit of row {row} is −inf: at least one action has to be allowed."
             )
-        masks.append(block < largest - STANDS_FOR_MASKED)
+        low = block < largest - STANDS_FOR_MASKED
+        masks.append(low if given is None else given[index])
         blocks.append(np.where(masks[-1], largest - MASKED, block))
     return np.concatenate(blocks, axis=1), np.concatenate(masks, axis=1)

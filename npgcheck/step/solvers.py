@@ -40,6 +40,8 @@ OTHERS, OTHERS_LEAST, OTHERS_MOST = 0.25, 2e-3, 2e-2
 RESIDUAL_DOUBLE, RESIDUAL_SINGLE = 1e-3, 0.03
 #: Wrong recurrences are run for so many iterations.
 LONGEST = 128
+#: A λ that is a number of two digits up to this part was written by someone.
+ROUND = 1e-5
 #: A residual below this share of g is an approximate solution, whatever made it.
 APPROXIMATE = 0.01
 #: … and one above this many times g is none: iterates need not make the residual smaller.
@@ -135,8 +137,11 @@ def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
     return None if gap > allowed or (damped and gap < -allowed) else apart
 
 
-def approximates(x: Array, krylov: Krylov) -> str:
-    """What a solver other than plain conjugate gradient may have done, or ""."""
+def approximates(x: Array, krylov: Krylov, held: float = 0.0) -> str:
+    """What a solver other than plain conjugate gradient may have done, or "".
+
+    ``held`` is how much more than the product's own damping the solve is declared to have.
+    """
     sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
     left = krylov.left_over(sign * x, 0.0)
     if left <= APPROXIMATE:
@@ -144,6 +149,8 @@ def approximates(x: Array, krylov: Krylov) -> str:
     allowed = min(OTHERS_MOST, max(OTHERS_LEAST, OTHERS * _lost(krylov) ** 0.5))
     if left <= LARGEST and abs(_gap(x, krylov)) <= allowed:
         return "gᵀx = xᵀ(F + λI)x, as for a preconditioned iterate"
+    if (more := _damped_by(sign * x, krylov, held)) is not None:
+        return f"gᵀx = xᵀ(F + λI)x for λ = {more:g} more, as for a preconditioned iterate"
     if inside(x, krylov) and _gap(x, krylov) < 0:
         image = krylov.product(x)
         off = abs(float(image @ (sign * krylov.right - image)))
@@ -152,6 +159,19 @@ def approximates(x: Array, krylov: Krylov) -> str:
         ):
             return "(F + λI)x is orthogonal to its residual, as for MINRES"
     return ""
+
+
+def _damped_by(x: Array, krylov: Krylov, held: float) -> float | None:
+    """The damping that the solver added, where gᵀx = xᵀ(F + λI)x gives the declared number, or one
+    as people write it: any x that is too short has some λ, few have a round one."""
+    square = float(x @ x)
+    more = (float(x @ krylov.right) - krylov.energy(x, 0.0) ** 2) / square if square else 0.0
+    if more <= 0.0 or krylov.left_over(x, more) > LARGEST:
+        return None
+    written = float(f"{more:.2g}")
+    if abs(more - written) <= max(ROUND, 1e3 * krylov.unit) * more:
+        return written
+    return held if held and abs(more - held) <= 1e-3 * held else None
 
 
 def describe(x: Array, krylov: Krylov) -> str:

@@ -259,3 +259,18 @@ def test_an_iterate_of_minres_without_the_gradient_is_left_open():
     assert report.passed
     longer = judged(step, fisher_vector_product=product, direction=2.0 * x)
     assert not longer.passed
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.1])
+def test_products_by_central_differences_are_an_approximation(damping):
+    step = drawn()
+    matrix = whole(step)
+    rough = np.random.default_rng(1).standard_normal(matrix.shape)
+    near = matrix * (1.0 + 1e-9 * rough) + damping * np.eye(len(matrix))
+
+    report = judged(step, "gradient", fisher_vector_product=lambda v: near @ v)
+    assert report.passed, report
+    said = [d.choice for r in report.results for d in r.diagnosis if r.quantity != "log_prob"]
+    assert "finite-difference-eps" in said
+    far = matrix * (1.0 + 1e-4 * rough) + damping * np.eye(len(matrix))
+    assert not judged(step, "gradient", fisher_vector_product=lambda v: far @ v).passed

@@ -119,9 +119,17 @@ def surrogate(s: Scales, u: float, ratio: float) -> float:
 
 
 def natural_gradient_residual(
-    s: Scales, u: float, solution_norm: float, gradient_norm: float
+    s: Scales, u: float, solution_norm: float, gradient_norm: float, factor: float = 1.0
 ) -> float:
-    """‖Fx − g‖ ≤ C u [κ‖F‖‖x‖ + κ‖Q‖∞√‖F‖ + ‖g‖] lift, for g = E_d[φA]."""
+    """‖Fx − c g‖ ≤ C u [κ‖F‖‖x‖ + c κ‖Q‖∞√‖F‖ + c ‖g‖] lift, for g = E_d[φA].
+
+    Args:
+        s: the scales of the problem.
+        u: unit round-off.
+        solution_norm: ‖x‖.
+        gradient_norm: ‖c g‖.
+        factor: c, as between ∇J and (1−γ)∇J: all of g's rounding grows with it.
+    """
     # F and g are taken with the same error terms as above: the residual inherits both.
     root = float(np.sqrt(_curvature(s)))
     return (
@@ -129,7 +137,7 @@ def natural_gradient_residual(
         * s.lift
         * (
             u * s.chain * _curvature(s) * solution_norm
-            + s.chain * _critic(s, u) * root
+            + factor * s.chain * _critic(s, u) * root
             + u * gradient_norm
         )
     )

@@ -274,3 +274,17 @@ def test_products_by_central_differences_are_an_approximation(damping):
     assert "finite-difference-eps" in said
     far = matrix * (1.0 + 1e-4 * rough) + damping * np.eye(len(matrix))
     assert not judged(step, "gradient", fisher_vector_product=lambda v: far @ v).passed
+
+
+@pytest.mark.parametrize(("aside", "named"), [(0.0, True), (6e-6, False)])
+def test_x_is_called_the_gradient_only_as_far_as_it_is_rounded(aside, named):
+    """A wrong recurrence may come within a few parts in a million of the direction of g."""
+    step = drawn()
+    g = step.gradient()
+    other = np.random.default_rng(3).standard_normal(len(g))
+    other -= other @ g / (g @ g) * g
+    x = 2.6 * (g + aside * np.linalg.norm(g) / np.linalg.norm(other) * other)
+    report = judged(step, "gradient", "fisher_vector_product", direction=x)
+    assert not report.passed
+    said = [d.choice for r in report.results for d in r.diagnosis]
+    assert ("preconditioner-not-applied" in said) is named

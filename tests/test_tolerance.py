@@ -295,3 +295,13 @@ def test_worse_conditioned_solves_are_left_out_of_the_verdict():
         probe = Probe("natural_gradient", problem, (), problem.theta.shape)
         record = Record(probe, Answer(problem.theta), Reference(problem))
         assert well_conditioned(record, ("mdp",)) is kept
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 2.7, 100.0])
+def test_a_solve_of_a_scaled_gradient_admits_its_rounding(factor):
+    """What the budget of c g admits, the budget of F x − c g admits too, whatever c is."""
+    scales = Instance(problem_sets.designed("softmax")[0]).scales
+    tiny = replace(scales, value=1e-3)  # the baseline in double precision counts, not the rewards
+    admitted = factor * tolerance.policy_gradient(tiny, 2.0**-53, 1e-4)
+    allowed = tolerance.natural_gradient_residual(tiny, 2.0**-53, 0.0, factor * 1e-4, factor)
+    assert allowed >= admitted

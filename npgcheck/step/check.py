@@ -328,7 +328,7 @@ class _Check:
         if not np.any(x):
             zero = judge_direction.judge_zero(gradient, self.rows.advantages, self.declared)
             self.verdicts.append(zero)
-            return self.verdicts[-1]
+            return zero
         krylov = None
         unit = max(self.probes.unit, unit_roundoff(dtype))
         if gradient is not None and product is not None and np.any(gradient):
@@ -344,7 +344,7 @@ class _Check:
             ascends = judge_step.expected_gain(self.probes, delta) > 0
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
-        solve = judge_direction.Solve(gradient, krylov, damping, tuple(lower), ascends, step)
+        solve = judge_direction.Solve(gradient, krylov, damping, tuple(lower), ascends, unit, step)
 
         def judge() -> Verdict:
             return judge_direction.judge(self.probes, x, dtype, solve, self.declared)

@@ -23,6 +23,9 @@ Array = np.ndarray
 
 #: Absolute tolerances on rᵀr that libraries use are 1e-10 and smaller; this leaves room.
 SMALL = 1e-6
+#: x is a multiple of g where what is left of it beside g is so small: a few round-offs per entry,
+#: and in double precision a gradient that was summed in another order.
+ROUNDED, ALONG = 32.0, 1e-10
 #: What another λ leaves of g, in units of what the product's own λ leaves, where it is the solve's.
 LESS = 0.1
 
@@ -37,6 +40,7 @@ class Solve:
         damping: λ that the product carries already.
         lower: the verdicts on the product and the gradient.
         ascends: whether the step that was taken goes up, None where it was not given.
+        unit: the round-off of x, of the product and of the policy's outputs, whichever is largest.
         step_factor: √(2δ / xᵀFx), the factor from the direction to the step, where δ is known.
     """
 
@@ -45,6 +49,7 @@ class Solve:
     damping: float
     lower: tuple[Verdict, ...]
     ascends: bool | None
+    unit: float
     step_factor: float | None = None
 
 
@@ -160,12 +165,12 @@ def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict
     implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
     written = float(f"{implied:.3g}")
     shown = implied > 10.0 * budget and abs(implied - written) <= max(1e-6 * implied, budget)
-    if shown and solve.gradient is not None and _is_multiple(x, solve.gradient):
+    if shown and solve.gradient is not None and _is_multiple(x, solve.gradient, solve.unit):
         # a multiple of g is the first iterate too, for the λ that this gives
         verdict.numbers["damping"] = written
         verdict.explain([names.named("damping", written)], declared)
         return
-    if solve.gradient is not None and _parallel(x, solve.gradient, verdict):
+    if solve.gradient is not None and _parallel(x, solve.gradient, solve, verdict):
         return
     if verdict.numbers["sign"] < 0 and not _loss(solve) and not solve.ascends:
         verdict.diagnoses = (names.named("ascent-descent-sign"),)
@@ -267,15 +272,19 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     return True
 
 
-def _is_multiple(x: Array, g: Array) -> bool:
-    size = float(np.linalg.norm(x)) * float(np.linalg.norm(g))
-    return bool(size) and abs(abs(float(x @ g)) / size - 1.0) <= 1e-9
+def _is_multiple(x: Array, g: Array, unit: float) -> bool:
+    """Whether x = c g as far as its entries are rounded."""
+    square = float(g @ g)
+    if square == 0.0:
+        return False
+    aside = float(np.linalg.norm(x - float(x @ g) / square * g))
+    return aside <= max(ALONG, ROUNDED * unit) * float(np.linalg.norm(x))
 
 
-def _parallel(x: Array, g: Array, verdict: Verdict, krylov: Krylov | None = None) -> bool:
+def _parallel(x: Array, g: Array, solve: Solve, verdict: Verdict) -> bool:
     """Whether x is a multiple of g: no system was solved."""
-    norm = float(np.linalg.norm(g))
-    if not _is_multiple(x, g):
+    norm, krylov = float(np.linalg.norm(g)), solve.krylov
+    if not _is_multiple(x, g, solve.unit):
         return False
     factor = float(x @ g) / norm**2
     if krylov is not None and factor > 0:
@@ -297,7 +306,7 @@ def _facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
     """Whether something is known of a direction that is no iterate: its name, or its factor."""
     krylov = solve.krylov
     assert krylov is not None
-    if _parallel(x, krylov.right, verdict, krylov):
+    if _parallel(x, krylov.right, solve, verdict):
         return True
     if (name := iterates.misapplied(x, krylov)) is not None:
         verdict.diagnoses = (names.named(name),)

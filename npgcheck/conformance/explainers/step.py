@@ -54,9 +54,9 @@ class System:
     def budget(self, record: Record, solution_norm: float, noise: float) -> float:
         """Budget of ‖(F + λI)x − g‖; ``noise`` is the rounding already inside x."""
         scales = record.reference.scales
-        lifted = replace(scales, value=scales.value * self.ratio)
+        right = float(np.linalg.norm(self.right)) / self.scale
         own = tolerance.natural_gradient_residual(
-            lifted, record.roundoff, solution_norm, float(np.linalg.norm(self.right)) / self.scale
+            scales, record.roundoff, solution_norm, right, self.ratio
         )
         size = self.scale * scales.fisher + self.damping
         extra = tolerance.CONSTANT * record.roundoff * self.damping * solution_norm

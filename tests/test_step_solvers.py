@@ -257,8 +257,17 @@ def test_an_iterate_of_minres_without_the_gradient_is_left_open():
     product = lambda v: matrix @ v  # noqa: E731
     report = judged(step, fisher_vector_product=product, direction=x)
     assert report.passed
-    longer = judged(step, fisher_vector_product=product, direction=2.0 * x)
-    assert not longer.passed
+    for scale in (0.7, 2.0):  # too short, as an iterate of another λ would be, and too long
+        assert not judged(step, fisher_vector_product=product, direction=scale * x).passed
+
+
+def test_a_solver_that_damps_a_damped_product_again_is_refuted():
+    step = drawn()
+    size = np.eye(len(step.theta))
+    matrix, g = whole(step) + 0.1 * size, step.gradient()
+    twice = recurrence(matrix + 0.05 * size, g, 4, diagonal=np.diag(matrix))
+    product = lambda v: matrix @ v  # noqa: E731
+    assert not judged(step, "gradient", fisher_vector_product=product, direction=twice).passed
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.1])

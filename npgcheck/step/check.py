@@ -338,13 +338,16 @@ class _Check:
             (v.numbers.get("damping", 0.0) for v in lower if v.quantity == "fisher_vector_product"),
             0.0,
         )
+        image = product.vector(x) if product is not None else None
         ascends = None
         step = None
         if delta is not None:
             ascends = judge_step.expected_gain(self.probes, delta) > 0
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
-        solve = judge_direction.Solve(gradient, krylov, damping, tuple(lower), ascends, unit, step)
+        solve = judge_direction.Solve(
+            gradient, krylov, damping, tuple(lower), ascends, image, unit, step
+        )
 
         def judge() -> Verdict:
             return judge_direction.judge(self.probes, x, dtype, solve, self.declared)

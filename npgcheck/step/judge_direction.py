@@ -40,6 +40,7 @@ class Solve:
         damping: λ that the product carries already.
         lower: the verdicts on the product and the gradient.
         ascends: whether the step that was taken goes up, None where it was not given.
+        image: (D,), the user's product at x, or None where it was not given.
         unit: the round-off of x, of the product and of the policy's outputs, whichever is largest.
         step_factor: √(2δ / xᵀFx), the factor from the direction to the step, where δ is known.
     """
@@ -49,6 +50,7 @@ class Solve:
     damping: float
     lower: tuple[Verdict, ...]
     ascends: bool | None
+    image: Array | None
     unit: float
     step_factor: float | None = None
 
@@ -60,7 +62,7 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
     _by_residual(probes, x, dtype, solve, declared, verdict)
     if solve.krylov is None:
         if verdict.status == "fail" and not verdict.reason:
-            _without_the_system(verdict, x, solve, declared)
+            _without_the_system(probes, verdict, x, solve, declared)
         return verdict
     if _by_iterates(x, solve, declared, verdict) and verdict.status in ("pass", "deviates"):
         inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
@@ -160,7 +162,9 @@ def _is_solve(x: Array, sign: float, damping: float, solve: Solve) -> bool:
     return left <= LESS * own or left <= 1e3 * solve.krylov.unit
 
 
-def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]) -> None:
+def _without_the_system(
+    probes: Probes, verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]
+) -> None:
     """What every iterate of conjugate gradient obeys, where its spaces are not known."""
     implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
     written = float(f"{implied:.3g}")
@@ -180,27 +184,36 @@ def _without_the_system(verdict: Verdict, x: Array, solve: Solve, declared: dict
         verdict.reason = (
             "xᵀFx exceeds gᵀx, which no iterate of conjugate gradient does, damped or not"
         )
-    elif wanted is not None and implied < wanted - budget - 1e-3 * wanted:
+    elif wanted is not None and abs(implied - wanted) > budget + 1e-3 * wanted:
+        if implied > wanted and _orthogonal(probes, solve, verdict.numbers["sign"]):
+            verdict.numbers["damping"] = wanted
+            _left_open(verdict, "its residual is orthogonal to (F + λI)x; whether it is MINRES's")
+            return
         verdict.reason = (
             f"xᵀ(F + λI)x = gᵀx needs λ = {implied:.6g}, where λ = {wanted:.6g} is declared or "
             "in the product"
         )
-    elif wanted is not None and implied > wanted + budget + 1e-3 * wanted:
-        # as short as this are iterates that minimise the residual (MINRES), and other systems
-        verdict.numbers["damping"] = wanted
-        verdict.status = "skip"
-        verdict.reason = (
-            f"xᵀ(F + λI)x = gᵀx holds for λ = {implied:.6g}, where λ = {wanted:.6g} is declared "
-            "or in the product: another λ, or a solver that minimises the residual; which can be "
-            "told where gradient and fisher_vector_product are given"
-        )
     else:
         verdict.numbers["damping"] = implied if implied > 10.0 * budget else 0.0
-        verdict.status = "skip"
-        verdict.reason = (
-            "not the exact solution; whether it is an iterate of conjugate gradient can be told "
-            "where gradient and fisher_vector_product are given"
-        )
+        _left_open(verdict, "whether it is an iterate of conjugate gradient")
+
+
+def _left_open(verdict: Verdict, what: str) -> None:
+    verdict.status = "skip"
+    verdict.reason = (
+        f"not the exact solution; {what} can be told where gradient and fisher_vector_product are "
+        "given"
+    )
+
+
+def _orthogonal(probes: Probes, solve: Solve, sign: float) -> bool:
+    """Whether Mx ⟂ g − Mx, with the user's product M and the exact g."""
+    image = solve.image
+    if image is None:
+        return False
+    plain = next(iter(variants.gradients(probes.rows)))
+    slope = sign * probes.rows.slope(plain.cotangent, plain.size, image).value
+    return solvers.orthogonal(slope, float(image @ image), solve.unit)
 
 
 def _conclude(
@@ -266,9 +279,8 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     verdict.digits = 17.0 if match.error == 0 else float(min(17.0, -np.log10(match.error)))
     verdict.numbers["iterations"] = match.k
     _conclude(verdict, said, total, solve, declared)
-    if wanted and not match.solved and int(wanted) != match.k:
-        verdict.status = "fail"
-        verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {match.k}"
+    if not match.solved:
+        _hold_iterations(match.k, declared, verdict)
     return True
 
 
@@ -346,11 +358,15 @@ def _minimises_residual(x: Array, solve: Solve, verdict: Verdict, declared: dict
     verdict.ratio, verdict.reason, verdict.diagnoses = 1.0, "", ()
     verdict.numbers["iterations"] = k
     _conclude(verdict, said, solve.damping, solve, declared)
+    _hold_iterations(k, declared, verdict)
+    return True
+
+
+def _hold_iterations(k: int, declared: dict[str, Any], verdict: Verdict) -> None:
     wanted = declared.get("cg_iterations")
     if wanted and int(wanted) != k:
         verdict.status = "fail"
         verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
-    return True
 
 
 def _undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> None:
@@ -366,7 +382,8 @@ def _undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any
         return
     apart = solvers.undetermined(x, krylov, bool(solve.damping))
     held = float(declared.get("damping") or 0.0) - solve.damping
-    other = "" if apart else solvers.approximates(x, krylov, max(0.0, held))
+    more = max(0.0, held) if solve.damping or held > 0 else None
+    other = "" if apart else solvers.approximates(x, krylov, more)
     if apart:
         verdict.reason = (
             f"right runs of conjugate gradient differ here by {100 * apart:.0f} %, losing "

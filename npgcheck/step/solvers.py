@@ -137,10 +137,11 @@ def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
     return None if gap > allowed or (damped and gap < -allowed) else apart
 
 
-def approximates(x: Array, krylov: Krylov, held: float = 0.0) -> str:
+def approximates(x: Array, krylov: Krylov, held: float | None = 0.0) -> str:
     """What a solver other than plain conjugate gradient may have done, or "".
 
-    ``held`` is how much more than the product's own damping the solve is declared to have.
+    ``held`` is by how much the solve may be damped beyond the product: as it is declared, or None
+    where the product is not damped and nothing is declared, so that it may be by any λ.
     """
     sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
     left = krylov.left_over(sign * x, 0.0)
@@ -153,25 +154,29 @@ def approximates(x: Array, krylov: Krylov, held: float = 0.0) -> str:
         return f"gᵀx = xᵀ(F + λI)x for λ = {more:g} more, as for a preconditioned iterate"
     if inside(x, krylov) and _gap(x, krylov) < 0:
         image = krylov.product(x)
-        off = abs(float(image @ (sign * krylov.right - image)))
-        if off <= (RESIDUAL_DOUBLE if krylov.unit < SINGLE else RESIDUAL_SINGLE) * float(
-            image @ image
-        ):
+        slope = sign * float(image @ krylov.right)
+        if orthogonal(slope, float(image @ image), krylov.unit):
             return "(F + λI)x is orthogonal to its residual, as for MINRES"
     return ""
 
 
-def _damped_by(x: Array, krylov: Krylov, held: float) -> float | None:
-    """The damping that the solver added, where gᵀx = xᵀ(F + λI)x gives the declared number, or one
-    as people write it: any x that is too short has some λ, few have a round one."""
+def orthogonal(slope: float, square: float, unit: float) -> bool:
+    """Whether Mx ⟂ g − Mx, from gᵀMx and ‖Mx‖²."""
+    return abs(slope - square) <= (RESIDUAL_DOUBLE if unit < SINGLE else RESIDUAL_SINGLE) * square
+
+
+def _damped_by(x: Array, krylov: Krylov, held: float | None) -> float | None:
+    """The damping that the solver added, where gᵀx = xᵀ(F + λI)x gives the declared number, or,
+    with nothing declared, one as people write it: any x that is too short has some λ, few have a
+    round one."""
     square = float(x @ x)
     more = (float(x @ krylov.right) - krylov.energy(x, 0.0) ** 2) / square if square else 0.0
     if more <= 0.0 or krylov.left_over(x, more) > LARGEST:
         return None
+    if held is not None:
+        return held if abs(more - held) <= 1e-3 * held else None
     written = float(f"{more:.2g}")
-    if abs(more - written) <= max(ROUND, 1e3 * krylov.unit) * more:
-        return written
-    return held if held and abs(more - held) <= 1e-3 * held else None
+    return written if abs(more - written) <= max(ROUND, 1e3 * krylov.unit) * more else None
 
 
 def describe(x: Array, krylov: Krylov) -> str:

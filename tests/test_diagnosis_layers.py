@@ -142,3 +142,30 @@ def test_the_iterates_of_conjugate_gradient():
     np.testing.assert_allclose(steps[-1], right / np.diag(matrix), rtol=1e-12)
     np.testing.assert_array_equal(conjugate_gradient(matrix, right, 2), steps[2])
     assert np.isnan(list(iterates(np.zeros((2, 2)), np.ones(2)))[-1]).all()
+
+
+def started(self, matvec, b, iterations):
+    """Conjugate gradient from noise that is the same in every call."""
+    x = np.random.default_rng(7).standard_normal(len(b))
+    r = b - matvec(x)
+    p = r.copy()
+    for _ in range(iterations):
+        square = r @ r
+        if square < 1e-26:
+            break
+        image = matvec(p)
+        x, r = x + square / (p @ image) * p, r - square / (p @ image) * image
+        p = r + (r @ r) / square * p
+    return x
+
+
+def test_the_start_of_a_solver_is_what_it_returns_without_an_iteration():
+    report = verify({"conjugate_gradient": lambda *a: started(None, *a)}, "conjugate_gradient")
+    assert set(named(report, "conjugate_gradient")) == {"random-start"}
+
+    def other(matvec, b, iterations):
+        return started(None, matvec, b, iterations) + 1e-3 * iterations
+
+    report = verify({"conjugate_gradient": other}, "conjugate_gradient")
+    assert statuses(report) == {"conjugate_gradient": "fail"}
+    assert named(report, "conjugate_gradient") == {}

@@ -211,11 +211,13 @@ class _Check:
                 lower.append(judged)
         if given["kl"] is not None:
             self._guarded("kl", lambda: self._kl(given["kl"], delta))
-        judged_x = None
+        judged_x = image = None
+        if x is not None and np.any(x) and product is not None:
+            image = product.vector(x)
         if x is not None:
-            judged_x = self._direction(x, x_dtype, gradient, product, lower, delta)
+            judged_x = self._direction(x, x_dtype, gradient, product, image, lower, delta)
         if delta is not None:
-            self._step(delta, x, judged_x, gradient, product)
+            self._step(delta, x, judged_x, gradient, product, image)
         for verdict in self.verdicts:
             declared.hold(verdict, self.declared, self._shows)
 
@@ -322,6 +324,7 @@ class _Check:
         dtype: str,
         gradient: Array | None,
         product: Function | None,
+        image: Array | None,
         lower: list[Verdict],
         delta: Array | None,
     ) -> Verdict:
@@ -338,7 +341,6 @@ class _Check:
             (v.numbers.get("damping", 0.0) for v in lower if v.quantity == "fisher_vector_product"),
             0.0,
         )
-        image = product.vector(x) if product is not None else None
         ascends = None
         step = None
         if delta is not None:
@@ -361,15 +363,14 @@ class _Check:
         judged: Verdict | None,
         gradient: Array | None,
         product: Function | None,
+        image: Array | None,
     ) -> None:
         of_product = next(
             (v for v in self.verdicts if v.quantity == "fisher_vector_product" and product), None
         )
         source = judged or of_product
         damping = source.numbers.get("damping", 0.0) if source is not None else 0.0
-        own = None
-        if x is not None and product is not None and np.any(x):
-            own = float(x @ product.vector(x))
+        own = float(x @ image) if x is not None and image is not None else None
         solved = judged is not None and judged.status in ("pass", "deviates")
         rounding = unit_roundoff(self.policy.dtype) * float(np.linalg.norm(self.policy.theta))
         taken = judge_step.Taken(

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from npgcheck.conformance.atlas.recurrences import run
 from npgcheck.step.iterates import LARGEST_DRIFT, SINGLE
 from npgcheck.step.krylov import Krylov
 
@@ -93,8 +95,8 @@ def mistaken(x: Array, krylov: Krylov, extra: float = 0.0) -> Mistaken | None:
         apart = min(float(np.linalg.norm(made - y)) for y in iterates)
         return off <= AS_RUN * float(np.linalg.norm(x)) and off <= TELLING * apart
 
-    for name, note, run in RECURRENCES:
-        for k, made in enumerate(_finite(run(matrix, right), LONGEST), start=1):
+    for name, note, recurrence in RECURRENCES:
+        for k, made in enumerate(_finite(recurrence(matrix, right), LONGEST), start=1):
             if is_told(made):
                 return Mistaken(name, note, k)
     spectrum, vectors = np.linalg.eigh(matrix)
@@ -221,81 +223,27 @@ def _finite(runs: Iterator[Array], count: int) -> Iterator[Array]:
             yield x
 
 
-# ---- wrong recurrences, as functions of the matrix (m, m) and the right side (m,) ----------------
-
-Recurrence = Callable[[Array, Array], Iterator[Array]]
-
-
-def _run(
-    beta: Callable[[float, float], float],
-    step: Callable[[float, float], float] = lambda square, curvature: square / curvature,
-) -> Recurrence:
-    """Another β (of the new and the old rᵀr), or another α (of rᵀr and pᵀFp)."""
-
-    def run(matrix: Array, right: Array) -> Iterator[Array]:
-        x, r, p = np.zeros_like(right), right, right
-        while (old := r @ r) > 0:
-            alpha = step(old, p @ matrix @ p)
-            x, r = x + alpha * p, r - alpha * (matrix @ p)
-            yield x
-            p = r + beta(r @ r, old) * p
-
-    return run
-
-
-def _old_residual(matrix: Array, right: Array) -> Iterator[Array]:
-    x, r, p = np.zeros_like(right), right, right
-    while (old := r @ r) > 0:
-        alpha = old / (p @ matrix @ p)
-        x, fresh = x + alpha * p, r - alpha * (matrix @ p)
-        yield x
-        p, r = r + (fresh @ fresh) / old * p, fresh
-
-
-def _old_square(matrix: Array, right: Array) -> Iterator[Array]:
-    x, r, p = np.zeros_like(right), right, right
-    first = r @ r
-    while r.any():
-        alpha = first / (p @ matrix @ p)
-        x, r = x + alpha * p, r - alpha * (matrix @ p)
-        yield x
-        p = r + (r @ r) / first * p
-
-
-def _forgets_matrix(matrix: Array, right: Array) -> Iterator[Array]:
-    x, r, p = np.zeros_like(right), right, right
-    while (old := r @ r) > 0:
-        alpha = old / (p @ matrix @ p)
-        x, r = x + alpha * p, r - alpha * p
-        yield x
-        p = r + (r @ r) / old * p
-
-
-def _stale_curvature(matrix: Array, right: Array) -> Iterator[Array]:
-    x, r, p = np.zeros_like(right), right, right
-    image = matrix @ p
-    while (old := r @ r) > 0:
-        alpha = (r @ p) / (p @ image)
-        x, r = x + alpha * p, r - alpha * image
-        yield x
-        p = r + (r @ r) / old * p
+# ---- wrong recurrences, in the coordinates of the Krylov basis -----------------------------------
 
 
 def _residuals(matrix: Array, right: Array) -> Iterator[Array]:
-    for x in _run(lambda new, old: new / old)(matrix, right):
-        yield right - matrix @ x
+    return (right - matrix @ state.x for state in run(matrix, right))
+
+
+def _changed(**rules: Any) -> Callable[[Array, Array], Iterator[Array]]:
+    return lambda matrix, right: (state.x for state in run(matrix, right, **rules))
 
 
 #: Registered mistakes (or "" and what is done), with their iterates from the first on.
-RECURRENCES: tuple[tuple[str, str, Recurrence], ...] = (
-    ("cg-is-steepest-descent", "", _run(lambda new, old: 0.0)),
-    ("cg-beta-inverted", "", _run(lambda new, old: old / new)),
-    ("cg-residual-minus-direction", "", _run(lambda new, old: -new / old)),
-    ("cg-beta-is-one", "", _run(lambda new, old: 1.0)),
-    ("cg-step-is-one", "", _run(lambda new, old: new / old, lambda square, curvature: 1.0)),
-    ("cg-residual-forgets-the-matrix", "", _forgets_matrix),
-    ("cg-stale-curvature", "", _stale_curvature),
+RECURRENCES: tuple[tuple[str, str, Callable[[Array, Array], Iterator[Array]]], ...] = (
+    ("cg-is-steepest-descent", "", _changed(beta=lambda new, old: 0.0)),
+    ("cg-beta-inverted", "", _changed(beta=lambda new, old: old / new)),
+    ("cg-residual-minus-direction", "", _changed(beta=lambda new, old: -new / old)),
+    ("cg-beta-is-one", "", _changed(beta=lambda new, old: 1.0)),
+    ("cg-step-is-one", "", _changed(step=lambda square, curvature: 1.0)),
+    ("cg-residual-forgets-the-matrix", "", _changed(forgets_matrix=True)),
+    ("cg-stale-curvature", "", _changed(stale_curvature=True)),
     ("cg-returns-the-residual", "", _residuals),
-    ("", "p ← r + βp takes the residual from before the step", _old_residual),
-    ("", "rᵀr of the first residual is used throughout", _old_square),
+    ("", "p ← r + βp takes the residual from before the step", _changed(old_residual=True)),
+    ("", "rᵀr of the first residual is used throughout", _changed(first_square=True)),
 )

@@ -36,15 +36,15 @@ def sums(delta: Any, ends: Any, decay: Any) -> Any:
 
 def with_other(args: Any, discount: Any = None, lam: Any = None) -> Any:
     """Residuals, ends and decay under another γ or λ than the one that was asked."""
-    ends = np.asarray(args[3], bool) | np.asarray(args[4], bool)
-    gamma = args[5] if discount is None else discount
-    decay = gamma * (args[6] if lam is None else lam)
-    return residuals(*args[:5], gamma, args[6]), ends, decay  # type: ignore[call-arg]
+    rewards, values, after, terminated, truncated, asked, asked_lam = args
+    gamma = asked if discount is None else discount
+    ends = np.asarray(terminated, bool) | np.asarray(truncated, bool)
+    found = residuals(rewards, values, after, terminated, truncated, gamma, asked_lam)
+    return found, ends, gamma * (asked_lam if lam is None else lam)
 
 
 def _usual(args: Any) -> Any:
-    ends = np.asarray(args[3], bool) | np.asarray(args[4], bool)
-    return residuals(*args), ends, args[5] * args[6]
+    return with_other(args)
 
 
 def _late(args: Any, _: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from npgcheck.conformance.atlas import sources
 from npgcheck.conformance.atlas.entry import Choice, Number, Seen
+from npgcheck.conformance.atlas.recurrences import State, after, run
 
 X = ("natural_gradient", "update", "trust_region_proposal", "trust_region_step")
 CG = ("conjugate_gradient",)
@@ -42,110 +43,36 @@ def _normal_equations(v: Any, s: Any, c: Any) -> Any:
     return np.linalg.solve(m.T @ m + c * np.eye(len(m)), m.T @ s.right)
 
 
-def _recurrence(
-    matrix: Any,
-    b: Any,
-    iterations: Any,
-    *,
-    epsilon: float = 0.0,
-    beta: Any = None,
-    start: Any = None,
-    step: Any = None,
-) -> Any:
-    """Conjugate gradient with one rule changed."""
-    x = np.zeros(len(b)) if start is None else start.copy()
-    r = b - matrix @ x
-    p, square = r.copy(), float(r @ r)
-    first = square
-    for _ in range(int(iterations)):
-        if square <= 1e-26 * first or square == 0.0:
-            break
-        image = matrix @ p
-        length = square / (float(p @ image) + epsilon) if step is None else step(r, p, image)
-        x, r = x + length * p, r - length * image
-        square, before = float(r @ r), square
-        p = r + (square / before if beta is None else beta(square, before)) * p
-    return x
+def _after(matrix: Any, b: Any, iterations: Any, **rules: Any) -> State:
+    """Conjugate gradient with a rule changed, after so many iterations."""
+    return after(run(matrix, b, **rules), iterations, len(b))
 
 
-def _stopped(matrix: Any, b: Any, k: Any, square_limit: Any) -> Any:
+def _stopped(args: Any, square_limit: Any) -> Any:
     """Conjugate gradient that stops as soon as rᵀr is below a number."""
-    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
-    square = float(r @ r)
-    for _ in range(int(k)):
-        if square < square_limit:
+    matrix, b, k = args
+    found, left = np.zeros(len(b)), np.asarray(b)
+    for _, state in zip(range(int(k)), run(matrix, b), strict=False):
+        if float(left @ left) < square_limit:
             break
-        image = matrix @ p
-        length = square / float(p @ image)
-        x, r = x + length * p, r - length * image
-        square, before = float(r @ r), square
-        p = r + square / before * p
-    return x
+        found, left = state.x, state.r
+    return found
 
 
-def _both_quotients(matrix: Any, b: Any, k: Any, epsilon: Any) -> Any:
-    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
-    square = float(r @ r)
-    for _ in range(int(k)):
-        image = matrix @ p
-        length = square / (float(p @ image) + epsilon)
-        x, r = x + length * p, r - length * image
-        square, before = float(r @ r), square
-        p = r + square / (before + epsilon) * p
-    return x
+def _with_epsilon(args: Any, epsilon: Any, both: bool = False) -> Any:
+    def quotient(a: float, c: float) -> float:
+        return a / (c + epsilon)
+
+    rules = {"step": quotient, "beta": quotient} if both else {"step": quotient}
+    return _after(*args, **rules).x
 
 
-def _with_epsilon(iterations: Any) -> Any:
-    return {"direction": lambda v, s, c: _recurrence(s.matrix, s.right, iterations, epsilon=c)}
+def _solves_with_epsilon(iterations: Any) -> Any:
+    return {"direction": lambda v, s, c: _with_epsilon((s.matrix, s.right, iterations), c)}
 
 
 def _cg(f: Any) -> Any:
     return {"cg": lambda args, _: f(*args)}
-
-
-def _returns_residual(matrix: Any, b: Any, k: Any) -> Any:
-    return b - matrix @ _recurrence(matrix, b, k)
-
-
-def _returns_direction(matrix: Any, b: Any, k: Any) -> Any:
-    x, r = np.zeros(len(b)), np.array(b)
-    p, square = r.copy(), float(r @ r)
-    for _ in range(int(k)):
-        if square == 0.0:
-            break
-        image = matrix @ p
-        length = square / float(p @ image)
-        x, r = x + length * p, r - length * image
-        square, before = float(r @ r), square
-        p = r + square / before * p
-    return p
-
-
-def _forgets_matrix(matrix: Any, b: Any, k: Any) -> Any:
-    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
-    square = float(r @ r)
-    for _ in range(int(k)):
-        if square < 1e-300:
-            break
-        length = square / float(p @ (matrix @ p))
-        x, r = x + length * p, r - length * p
-        square, before = float(r @ r), square
-        p = r + square / before * p
-    return x
-
-
-def _stale_curvature(matrix: Any, b: Any, k: Any) -> Any:
-    x, r, p = np.zeros(len(b)), np.array(b), np.array(b)
-    image = matrix @ p
-    for _ in range(int(k)):
-        curve = float(p @ image)
-        if abs(curve) < 1e-30 or float(r @ r) > 1e12 * float(b @ b):
-            break
-        length = float(r @ p) / curve
-        x, fresh = x + length * p, r - length * image
-        p = fresh + float(fresh @ fresh) / float(r @ r) * p
-        r = fresh
-    return x
 
 
 ENTRIES = (
@@ -173,8 +100,8 @@ ENTRIES = (
            "stop on the relative residual ‖Fx − g‖ ≤ rtol ‖g‖",
            note="the solver stops at an absolute residual, so small gradients are not solved",
            visible=(*CG, *X),
-           change={"cg": lambda args, _, c: _stopped(args[0], args[1], args[2], c)},
-           forms=({"cg": lambda args, _, c: _stopped(args[0], args[1], args[2], c * c)},),
+           change={"cg": lambda args, _, c: _stopped(args, c)},
+           forms=({"cg": lambda args, _, c: _stopped(args, c * c)},),
            number=Number("tolerance on rᵀr", (1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1))),
     Choice("cg_start", "random", "random-start", "approximation",
            "conjugate gradient from a small random vector in place of zero",
@@ -261,48 +188,50 @@ ENTRIES = (
            "biased where the gradient is small: pᵀFp is of its square",
            "leave ε out; stop when the residual vanishes",
            note="ε = {} in the denominator of conjugate gradient", visible=(*CG, *X),
-           change=_with_epsilon(10),
-           forms=(*(_with_epsilon(k) for k in (15, 20, 25, 30, 40, 50, 60, 100)),
-                  {"cg": lambda args, _, c: _recurrence(*args, epsilon=c)},
-                  {"cg": lambda args, _, c: _both_quotients(args[0], args[1], args[2], c)}),
+           change=_solves_with_epsilon(10),
+           forms=(*(_solves_with_epsilon(k) for k in (15, 20, 25, 30, 40, 50, 60, 100)),
+                  {"cg": lambda args, _, c: _with_epsilon(args, c)},
+                  {"cg": lambda args, _, c: _with_epsilon(args, c, both=True)}),
            number=Number("ε", (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2))),
     Choice("cg_rule", "beta_inverted", "cg-beta-inverted", "bug",
            "β = r_k²/r_{k+1}² in place of r_{k+1}²/r_k²", "right for one iteration only",
            "β = r_{k+1}ᵀr_{k+1} / r_kᵀr_k", note="β is upside down", visible=CG,
-           change=_cg(lambda m, b, k: _recurrence(m, b, k, beta=lambda new, old: old / new))),
+           change=_cg(lambda m, b, k: _after(m, b, k, beta=lambda new, old: old / new).x)),
     Choice("cg_rule", "no_beta", "cg-is-steepest-descent", "bug", "p = r: β is left out",
            "converges slowly; right for one iteration", "p ← r + βp",
            note="β is missing: steepest descent", visible=CG,
-           change=_cg(lambda m, b, k: _recurrence(m, b, k, beta=lambda new, old: 0.0))),
+           change=_cg(lambda m, b, k: _after(m, b, k, beta=lambda new, old: 0.0).x)),
     Choice("cg_rule", "minus", "cg-residual-minus-direction", "bug", "p ← r − βp",
            "right for one iteration only", "p ← r + βp", note="βp is subtracted, not added",
            visible=CG,
-           change=_cg(lambda m, b, k: _recurrence(m, b, k, beta=lambda new, old: -new / old))),
+           change=_cg(lambda m, b, k: _after(m, b, k, beta=lambda new, old: -new / old).x)),
     Choice("cg_rule", "beta_one", "cg-beta-is-one", "bug", "p ← r + p",
            "right for one iteration only", "β = r_{k+1}ᵀr_{k+1} / r_kᵀr_k", note="β is one",
-           visible=CG, change=_cg(lambda m, b, k: _recurrence(m, b, k, beta=lambda n, o: 1.0))),
+           visible=CG, change=_cg(lambda m, b, k: _after(m, b, k, beta=lambda n, o: 1.0).x)),
     Choice("cg_rule", "short", "cg-one-iteration-short", "bug", "k − 1 iterations",
            "right once the iteration has converged", "run the iterations that were asked for",
            note="one iteration too few", visible=CG,
-           change=_cg(lambda m, b, k: _recurrence(m, b, k - 1)),
-           forms=(_cg(lambda m, b, k: _recurrence(m, b, k + 1)),)),
+           change=_cg(lambda m, b, k: _after(m, b, k - 1).x),
+           forms=(_cg(lambda m, b, k: _after(m, b, k + 1).x),)),
     Choice("cg_rule", "direction_subtracted", "cg-residual-forgets-the-matrix", "bug",
            "r ← r − αp in place of r − αMp", "right for M = I only", "r ← r − α Mp",
-           note="the residual loses αp, not αMp", visible=CG, change=_cg(_forgets_matrix)),
+           note="the residual loses αp, not αMp", visible=CG,
+           change=_cg(lambda m, b, k: _after(m, b, k, forgets_matrix=True).x)),
     Choice("cg_rule", "stale", "cg-stale-curvature", "bug", "M p of the first direction throughout",
            "right for one iteration only", "compute Mp in every iteration",
            note="M p is computed once, before the loop", visible=CG,
-           change=_cg(_stale_curvature)),
+           change=_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True).x)),
     Choice("cg_rule", "residual", "cg-returns-the-residual", "bug", "r in place of x",
            "vanishes as the iteration converges", "return x", note="the residual is returned",
-           visible=CG, change=_cg(_returns_residual), forms=(_cg(_returns_direction),)),
+           visible=CG, change=_cg(lambda m, b, k: b - m @ _after(m, b, k).x),
+           forms=(_cg(lambda m, b, k: _after(m, b, k).p),)),
     Choice("cg_rule", "no_length", "cg-step-is-one", "bug", "x ← x + p: α is left out",
            "diverges unless F is near the identity", "α = rᵀr/pᵀFp", note="α is missing",
            visible=CG,
-           change=_cg(lambda m, b, k: _recurrence(m, b, k, step=lambda r, p, q: 1.0))),
+           change=_cg(lambda m, b, k: _after(m, b, k, step=lambda a, c: 1.0).x)),
     Choice("cg_rule", "negated", "cg-negated", "bug", "−x", "the sign is flipped",
            "return x with Fx = b", note="the solution of Mx = −b", visible=CG,
-           change=_cg(lambda m, b, k: -_recurrence(m, b, k))),
+           change=_cg(lambda m, b, k: -_after(m, b, k).x)),
     Choice("solver", "none", "no-damping", "bug", "a plain solve with singular F",
            "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always "
            "singular",

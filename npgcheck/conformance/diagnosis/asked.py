@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from npgcheck.conformance.diagnosis import pure
 from npgcheck.conformance.diagnosis.plausible import plausible
@@ -10,6 +12,7 @@ from npgcheck.conformance.diagnosis.predict import MISFITS
 from npgcheck.conformance.diagnosis.question import Question, question
 from npgcheck.conformance.diagnosis.search import Found, Search
 from npgcheck.conformance.diagnosis.separating import faint_records
+from npgcheck.conformance.fitting import Record
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore
 
@@ -34,7 +37,11 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
         return Asked(quantity, None)
     records = state.judgeable(quantity)
     if quantity in pure.PART:
-        return Asked(quantity, None, pure.explain(quantity, records))
+        wrong = _refuted(quantity, records, expected(state, quantity, records))
+        found = pure.explain(quantity, records, wrong)
+        if not found and quantity == "conjugate_gradient":
+            found = pure.elsewhere(state.collector, records, wrong)
+        return Asked(quantity, None, found)
     posed = pose(state, quantity)
     if posed is None:
         return Asked(quantity, None)
@@ -44,13 +51,19 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
     return Asked(quantity, posed, plausible(state, search, quantity, found))
 
 
+def _refuted(quantity: str, records: Sequence[Record], base: dict[str, Any]) -> set[int]:
+    """The identities of the answers that are wrong under the likeliest conventions."""
+    return {id(records[i]) for i in rescore(quantity, records, base).refuted}
+
+
 def pose(state: Run, quantity: str) -> Question | None:
+    """The question about a refuted quantity, or None where no pipeline answers for it."""
     records = state.judgeable(quantity)
     if quantity not in MISFITS or not records:
         return None
     dampings, iterations = _conventions(state)
     base = expected(state, quantity, records)
-    wrong = {id(records[i]) for i in rescore(quantity, records, base).refuted}
+    wrong = _refuted(quantity, records, base)
     sampled = state.sampled(quantity)
     faint = faint_records(state, quantity)
     return question(quantity, records, sampled, base, dampings, iterations, wrong, faint)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from npgcheck.conformance.atlas.entry import Choice, Number
+from npgcheck.conformance.atlas.recurrences import after, run
 from npgcheck.conformance.choices import present
+from npgcheck.conformance.collect import Collector
 from npgcheck.conformance.diagnosis.estimate import bracket, minimise
 from npgcheck.conformance.diagnosis.pipeline import Base
 from npgcheck.conformance.diagnosis.predict import resolution
@@ -22,23 +25,56 @@ from npgcheck.conformance.fitting import Record
 PART = {"conjugate_gradient": "cg", "advantage_estimate": "gae"}
 #: Recurrences with a wrong rule amplify rounding; their mistakes err by more than a part in ten.
 DRIFT = 1e-4
+#: A wrong recurrence has diverged where its answer is so many times as large as what it was given.
+DIVERGED = 1e9
+#: Right sides below this meet the absolute limits that code has.
+TINY = 1e-9
 #: Answers, spread over all of them, on which a number is estimated; all of them then judge it.
 ESTIMATED_ON = 8
 
 
-def explain(quantity: str, records: Sequence[Record]) -> list[Found]:
-    """The single choices that reproduce every answer."""
+def explain(quantity: str, records: Sequence[Record], wrong: Collection[int]) -> list[Found]:
+    """The single choices that reproduce every answer; ``wrong`` are the identities of those that
+    are refuted, and tell something."""
     part = PART[quantity]
     kept = [r for r in records if np.isfinite(r.value).all()]
     found = []
     for entry in present():
         if any(part in form.change for form in entry.spelled_out()):
-            told = next(_told(entry, part, quantity, kept), None)
+            told = next(_told(entry, part, quantity, kept, wrong), None)
             found += [] if told is None else [told]
     return found
 
 
-def _told(entry: Choice, part: str, quantity: str, records: Sequence[Record]) -> Iterator[Found]:
+def elsewhere(
+    collector: Collector, records: Sequence[Record], wrong: Collection[int]
+) -> list[Found]:
+    """The start of conjugate gradient, where it is not zero: what no iteration at all returns.
+
+    From x₀ the iterates are x₀ plus those of M y = b − M x₀ from zero.
+    """
+    entry = next((c for c in present() if c.name == "random-start"), None)
+    if entry is None:
+        return []
+    told = 0
+    for record in [r for r in records if id(r) in wrong][:ESTIMATED_ON]:
+        matrix, b, iterations = record.probe.args
+        none = replace(record.probe, args=(matrix, b, 0))
+        answer = collector.call(none)
+        start = answer.value
+        if answer.fault is not None or start is None or not np.any(start):
+            return []
+        moved = after(run(matrix, b - matrix @ start), iterations, len(b)).x
+        if relative(record.value, start + moved) > DRIFT:
+            return []
+        told += 1
+    applied = (Applied(entry),)
+    return [Found(applied, Setup(Base()), told)] if told >= min(TELLING, len(wrong)) else []
+
+
+def _told(
+    entry: Choice, part: str, quantity: str, records: Sequence[Record], wrong: Collection[int]
+) -> Iterator[Found]:
     """The forms and numbers of one entry that reproduce every answer."""
     fresh = max(0, min(len(records), 1 + SCREEN + FRESH) - 1 - SCREEN)
     for form in entry.spelled_out():
@@ -47,8 +83,8 @@ def _told(entry: Choice, part: str, quantity: str, records: Sequence[Record]) ->
         change = form.change[part]
         for value in _values(entry.number, change, quantity, records):
             with_number = change if value is None else partial(_at, change, value)
-            telling = _reproduces(with_number, quantity, records)
-            if telling is not None and telling >= min(TELLING, len(records)):
+            told = _reproduces(with_number, quantity, records, wrong)
+            if told is not None and told >= min(TELLING, len(wrong)):
                 yield Found((Applied(form, value),), Setup(Base()), fresh)
 
 
@@ -84,24 +120,35 @@ def _at(change: Any, value: Any, args: Any, nothing: Any) -> Any:
     return change(args, nothing, value)
 
 
-def _reproduces(change: Any, quantity: str, records: Sequence[Record]) -> int | None:
-    """On how many answers it says what the right formula does not, or None where it is wrong."""
-    telling = 0
+def _reproduces(
+    change: Any, quantity: str, records: Sequence[Record], wrong: Collection[int]
+) -> int | None:
+    """How many of the refuted answers it reproduces; None where it is at odds with any answer."""
+    told = 0
     for record in records:
         misfit = _misfit(change, record)
         if np.isnan(misfit):
-            continue  # a diverging recurrence overflows differently in every style
+            continue
         size = float(np.abs(record.value).max(initial=0.0))
         if misfit > _limit(quantity, record) and size > 1e-12:
             return None
-        telling += size > 0.0
-    return telling
+        told += id(record) in wrong and misfit <= _limit(quantity, record)
+    return told
 
 
 def _misfit(change: Any, record: Record) -> float:
+    """NaN where choice and answer diverge apart, or absolute limits may act: code gives up in ways
+    of its own."""
     with np.errstate(all="ignore"):
         predicted = change(record.probe.args, None)
-    return relative(record.value, predicted) if np.isfinite(predicted).all() else np.nan
+    size = float(np.abs(record.probe.args[1]).max(initial=0.0))
+    misfit = relative(record.value, predicted)
+    limit = DIVERGED * size
+    answered = float(np.abs(record.value).max(initial=0.0))
+    both = answered > limit or 0.0 < size < TINY
+    if both and misfit > DRIFT and not np.abs(predicted).max(initial=0.0) <= limit:
+        return np.nan
+    return misfit
 
 
 def _limit(quantity: str, record: Record) -> float:

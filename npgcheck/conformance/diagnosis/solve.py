@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npgcheck.conformance.atlas.recurrences import run
 from npgcheck.conformance.diagnosis.pipeline import View
 from npgcheck.conformance.diagnosis.setup import Setup, factor, named
 
@@ -76,22 +77,9 @@ def conjugate_gradient(matrix: Array, right: Array, iterations: int) -> Array:
 
 def iterates(matrix: Array, right: Array, iterations: int | None = None) -> Iterator[Array]:
     """x₀ = 0, x₁, … of conjugate gradient, at most as many as there are unknowns."""
-    x, r = np.zeros(len(right)), np.array(right)
-    yield x
-    p, square = r.copy(), float(r @ r)
-    start = square
-    for _ in range(len(right) if iterations is None else iterations):
-        if square <= 1e-26 * start or square == 0.0:
-            return
-        image = matrix @ p
-        curve = float(p @ image)
-        if curve == 0.0:
-            yield np.full(len(right), np.nan)  # a direction of null(F): no step is defined
-            return
-        x, r = x + square / curve * p, r - square / curve * image
-        square, before = float(r @ r), square
-        p = r + square / before * p
-        yield x
+    yield np.zeros(len(right))
+    most = len(right) if iterations is None else iterations
+    yield from (state.x for _, state in zip(range(most), run(matrix, right), strict=False))
 
 
 def visible(v: View, x: Array) -> Array:

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse.linalg as linalg
+from steps import check, make
 
 import npgcheck
 from npgcheck.step import iterates, solvers
 from npgcheck.step.controls import heads
-from npgcheck.step.controls.network import Network
-from npgcheck.step.controls.trpo import Step
 from npgcheck.step.krylov import Krylov
 
 
@@ -187,19 +186,6 @@ def test_a_factor_is_claimed_only_where_the_iterate_is_known():
 # ---- what right code was accused of -------------------------------------------------------------
 
 
-def judged(step, *names, **more):
-    """The report on the named parts of a step, and on what is given besides."""
-    whole = step.arguments()
-    batch = ("policy", "theta", "observations", "actions", "advantages")
-    return npgcheck.check_step(**{**{n: whole[n] for n in (*batch, *names)}, **more})
-
-
-def drawn(head=None, seed=0, rows=80):
-    head = head or heads.gaussian(2)
-    network = Network((4, 8, head.width), "tanh", head.free)
-    return Step.draw(head, network, rows, np.random.default_rng(seed))
-
-
 def whole(step):
     """The matrix of the exact Fisher matrix."""
     return np.stack([step.fisher(e) for e in np.eye(len(step.theta))])
@@ -207,93 +193,93 @@ def whole(step):
 
 @pytest.mark.parametrize("declared", [{}, {"damping": 0.1}])
 def test_a_preconditioned_solve_that_adds_its_own_damping(declared):
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     matrix, g = whole(step) + 0.1 * np.eye(len(step.theta)), step.gradient()
     x = recurrence(matrix, g, 4, diagonal=np.diag(matrix))
     conventions = npgcheck.Conventions(**declared, damping_in="solve") if declared else None
     given = {"fisher_vector_product": step.fisher, "direction": x, "conventions": conventions}
-    report = judged(step, "gradient", **given)
+    report = check(step, "gradient", **given)
     assert report.passed, report
-    report = judged(step, "gradient", **{**given, "direction": 1.5 * x})
+    report = check(step, "gradient", **{**given, "direction": 1.5 * x})
     assert not report.passed
 
 
 def test_a_direction_with_a_declared_bonus_and_without_the_gradient():
-    step = drawn(heads.categorical(4))
+    step = make(heads.categorical(4), rows=80)
     bonus = step.pull_back(step.head.entropy_score(step.outputs(step.theta)))
     matrix = whole(step) + 0.1 * np.eye(len(step.theta))
     x = np.linalg.solve(matrix, step.gradient() + 0.05 * bonus)
     product = lambda v: matrix @ v  # noqa: E731
     given = {"fisher_vector_product": product, "direction": x}
     conventions = npgcheck.Conventions(entropy=0.05, damping=0.1)
-    assert judged(step, **given, conventions=conventions).passed
+    assert check(step, **given, conventions=conventions).passed
     other = npgcheck.Conventions(entropy=0.5, damping=0.1)
-    assert not judged(step, **given, conventions=other).passed
+    assert not check(step, **given, conventions=other).passed
 
 
 def test_a_declared_bonus_that_has_no_gradient_is_not_missed():
     """The entropy of a Gaussian depends on σ alone; here σ is no parameter."""
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     free = step.theta[-2:]
 
     def policy(theta, observations):
         return step.policy(np.concatenate([theta, free]), observations)
 
     fixed = {"policy": policy, "theta": step.theta[:-2], "gradient": step.gradient()[:-2]}
-    assert judged(step, **fixed, conventions=npgcheck.Conventions(entropy=0.01)).passed
+    assert check(step, **fixed, conventions=npgcheck.Conventions(entropy=0.01)).passed
 
 
 def test_no_advantage_asks_for_no_direction():
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     nothing = {"advantages": np.zeros(len(step.advantages)), "direction": 0.0 * step.theta}
-    assert judged(step, **nothing).passed
-    assert not judged(step, direction=0.0 * step.theta).passed
+    assert check(step, **nothing).passed
+    assert not check(step, direction=0.0 * step.theta).passed
 
 
 def test_an_iterate_of_minres_without_the_gradient_is_left_open():
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     matrix, g = whole(step) + 0.1 * np.eye(len(step.theta)), step.gradient()
     x = linalg.minres(matrix, g, maxiter=3)[0]
     product = lambda v: matrix @ v  # noqa: E731
-    report = judged(step, fisher_vector_product=product, direction=x)
+    report = check(step, fisher_vector_product=product, direction=x)
     assert report.passed
     for scale in (0.7, 2.0):  # too short, as an iterate of another λ would be, and too long
-        assert not judged(step, fisher_vector_product=product, direction=scale * x).passed
+        assert not check(step, fisher_vector_product=product, direction=scale * x).passed
 
 
 def test_a_solver_that_damps_a_damped_product_again_is_refuted():
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     size = np.eye(len(step.theta))
     matrix, g = whole(step) + 0.1 * size, step.gradient()
     twice = recurrence(matrix + 0.05 * size, g, 4, diagonal=np.diag(matrix))
     product = lambda v: matrix @ v  # noqa: E731
-    assert not judged(step, "gradient", fisher_vector_product=product, direction=twice).passed
+    assert not check(step, "gradient", fisher_vector_product=product, direction=twice).passed
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.1])
 def test_products_by_central_differences_are_an_approximation(damping):
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     matrix = whole(step)
     rough = np.random.default_rng(1).standard_normal(matrix.shape)
     near = matrix * (1.0 + 1e-9 * rough) + damping * np.eye(len(matrix))
 
-    report = judged(step, "gradient", fisher_vector_product=lambda v: near @ v)
+    report = check(step, "gradient", fisher_vector_product=lambda v: near @ v)
     assert report.passed, report
     said = [d.choice for r in report.results for d in r.diagnosis if r.quantity != "log_prob"]
     assert "finite-difference-eps" in said
     far = matrix * (1.0 + 1e-4 * rough) + damping * np.eye(len(matrix))
-    assert not judged(step, "gradient", fisher_vector_product=lambda v: far @ v).passed
+    assert not check(step, "gradient", fisher_vector_product=lambda v: far @ v).passed
 
 
 @pytest.mark.parametrize(("aside", "named"), [(0.0, True), (6e-6, False)])
 def test_x_is_called_the_gradient_only_as_far_as_it_is_rounded(aside, named):
     """A wrong recurrence may come within a few parts in a million of the direction of g."""
-    step = drawn()
+    step = make(heads.gaussian(2), rows=80)
     g = step.gradient()
     other = np.random.default_rng(3).standard_normal(len(g))
     other -= other @ g / (g @ g) * g
     x = 2.6 * (g + aside * np.linalg.norm(g) / np.linalg.norm(other) * other)
-    report = judged(step, "gradient", "fisher_vector_product", direction=x)
+    report = check(step, "gradient", "fisher_vector_product", direction=x)
     assert not report.passed
     said = [d.choice for r in report.results for d in r.diagnosis]
     assert ("preconditioner-not-applied" in said) is named

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import sympy as sp
+from claims import small_setting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sympy import exp, log
 
 from npgcheck import derivation as dv
-from npgcheck.derivation import evidence, prove, record
-from npgcheck.derivation.claim import canonical
+from npgcheck.derivation import evidence, prove
 from npgcheck.derivation.cutoff import bounds_of
-from npgcheck.derivation.evidence import Evidence, check_claim, function_evidence, point_evidence
+from npgcheck.derivation.evidence import function_evidence, point_evidence
 from npgcheck.derivation.latex import latex
 from npgcheck.derivation.setting import free_indices
 from npgcheck.derivation.values import Jet, LogLinear
-from npgcheck.errors import UsageError
 
 
 @pytest.fixture
 def s():
-    setting = dv.Setting.of("n", "the number of actions")
-    setting.theta = setting.family("theta", "log")
-    setting.x = setting.family("x", "positive")
-    setting.y = setting.family("y", "real")
-    return setting
+    return small_setting()
 
 
 def outcome(lhs, rhs, setting, free=()):
@@ -339,161 +330,7 @@ def test_free_indices_are_found_under_every_node(s):
     assert free_indices(tree, s) == {b, c}
 
 
-# -- status and controls ----------------------------------------------------------------------
-
-
-def small_claim(s, rhs, uses=(), claim_id="small", **more):
-    b = dv.free("b")
-    k = dv.bound("k")
-    left = s.sum(dv.delta(k, b) * s.y[k], k)
-    statement = dv.Statement.chain("it", "It", s, (left, rhs), [("because", rhs)], (b,), **more)
-    assumption = dv.Assumption("n ≥ 1")
-    return dv.Claim(claim_id, "A claim", "here", (assumption,), uses, (statement,), "it", ())
-
-
-def test_status_is_computed_and_never_above_what_is_used(s):
-    b = dv.free("b")
-    good = small_claim(s, s.y[b])
-    assert check_claim(good, {}).status is dv.Status.PROVED
-    resting = small_claim(s, s.y[b], uses=("other",))
-    for weaker in dv.Status:
-        result = check_claim(resting, {"other": weaker})
-        assert result.status is min(weaker, dv.Status.PROVED)
-        assert result.own is dv.Status.PROVED
-    assert check_claim(small_claim(s, 2 * s.y[b]), {}).status is dv.Status.REFUTED
-
-
-def test_refuted_and_complete_evidence_is_refuted():
-    holds = Evidence("cutoff lemma", "holds", True, 3, 1)
-    says_no = Evidence("exact points", "refuted", False, 3, 1)
-    points = Evidence("exact points", "holds", False, 3, 1)
-    undecided = Evidence("cutoff lemma", "undecided", True, 3, 1)
-    assert evidence.status_of((holds, says_no)) is dv.Status.REFUTED
-    assert evidence.status_of((undecided, points)) is dv.Status.CHECKED
-    assert evidence.status_of((undecided,)) is dv.Status.CITED
-
-
-@pytest.mark.parametrize("judge", ["function_evidence", "point_evidence"])
-def test_a_judge_that_always_agrees_is_found_out(s, monkeypatch, judge):
-    # each of the two judges in turn stops saying no: every twin then survives it
-    agrees = lambda *args: Evidence("exact points", "holds", False, 3, 1)  # noqa: E731
-    monkeypatch.setattr(evidence, judge, agrees)
-    b = dv.free("b")
-    result = check_claim(small_claim(s, s.y[b]), {})
-    assert len(result.survivors) == result.planted > 0
-    report = prove.ProveReport((result,), 0.0)
-    assert report.exit_code == 1
-    assert "SURVIVED" in prove.to_text(report)
-
-
-def test_a_named_mistake_that_is_none_is_found_out(s):
-    b = dv.free("b")
-    claim = small_claim(s, s.y[b], mistakes=[("nothing wrong here", 2 * s.y[b] / 2)])
-    assert check_claim(claim, {}).survivors == ("it, nothing wrong here",)
-
-
-def test_an_assumption_that_is_not_needed_is_found_out(s):
-    b = dv.free("b")
-    claim = small_claim(s, s.y[b])
-    idle = dv.Assumption("n ≥ 1, twice", s.changed(), "it", "nothing")
-    claim = dv.Claim(**{**vars(claim), "assumptions": (idle,)})
-    assert check_claim(claim, {}).survivors == ("without the assumption: n ≥ 1, twice",)
-
-
-def test_equivalent_twins_are_counted_apart_and_not_as_controls(s):
-    b, c = dv.free("b c")
-    lhs = s.y[b] * dv.delta(b, c)
-    twin_is_equal = s.y[c] * dv.delta(b, c)
-    assert not evidence.differs(lhs, twin_is_equal, s, (b, c))
-    assert evidence.differs(lhs, s.y[b], s, (b, c))
-
-
-# -- running the files ------------------------------------------------------------------------
-
-FILE = """
-from npgcheck import derivation as dv
-
-S = dv.Setting.of("n", "a size")
-y, k = S.family("y", "real"), dv.bound("k")
-ones = S.sum(dv.delta(k, dv.free("b")) * y[k], k)
-CLAIM = dv.Claim("{id}", "A claim", "here", (), {uses}, (dv.Statement.chain(
-    "it", "It", S, (ones, {rhs}), [("because", {rhs})], (dv.free("b"),)),), "it", ())
-"""
-
-
-def write(folder: Path, name: str, rhs: str = 'y[dv.free("b")]', uses: tuple = ()) -> None:
-    text = FILE.format(id=name, uses=repr(uses), rhs=rhs)
-    (folder / f"{name}.py").write_text(text, encoding="utf-8")
-
-
-def test_a_refuted_file_makes_the_run_fail(tmp_path):
-    write(tmp_path, "good")
-    assert prove.run(folder=tmp_path).exit_code == 0
-    write(tmp_path, "wrong", rhs='2 * y[dv.free("b")]')
-    write(tmp_path, "rests", uses=("wrong",))
-    report = prove.run(folder=tmp_path)
-    assert report.exit_code == 1
-    assert [r.status.text for r in report.results] == ["proved", "refuted", "refuted"]
-    assert "refuted: because: n = 1, b = 1" in prove.to_text(report)
-    assert not record.to_json(report)["passed"]
-    assert prove.run(["good"], folder=tmp_path).exit_code == 0
-    assert [r.claim.id for r in prove.run(["rests"], folder=tmp_path).results] == ["wrong", "rests"]
-
-
-def test_bad_proof_files_are_named(tmp_path):
-    write(tmp_path, "a", uses=("b",))
-    with pytest.raises(dv.DerivationError, match="which no proof file defines"):
-        prove.load(tmp_path)
-    write(tmp_path, "b", uses=("a",))
-    with pytest.raises(dv.DerivationError, match="circle"):
-        prove.load(tmp_path)
-    (tmp_path / "b.py").write_text("", encoding="utf-8")
-    with pytest.raises(dv.DerivationError, match="defines no CLAIM"):
-        prove.load(tmp_path)
-    (tmp_path / "b.py").write_text((tmp_path / "a.py").read_text(encoding="utf-8"))
-    with pytest.raises(dv.DerivationError, match="taken by another"):
-        prove.load(tmp_path)
-
-
-def test_an_unknown_id_gets_the_nearest_one():
-    with pytest.raises(UsageError, match="Did you mean 'softmax-fisher'"):
-        prove.run(["softmax-fischer"])
-
-
-def test_proof_files_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
-    package = tmp_path / "site-packages" / "npgcheck"
-    package.mkdir(parents=True)
-    monkeypatch.setattr(prove, "_PACKAGE", package)
-    with pytest.raises(UsageError, match="no proof files"):
-        prove.proofs_directory()
-    (package.parent / "proofs").mkdir()
-    assert prove.proofs_directory() == package.parent / "proofs"
-    (package / "_proofs").mkdir()
-    assert prove.proofs_directory() == package / "_proofs"
-
-
-def test_the_report_is_json_with_everything_in_it(tmp_path):
-    write(tmp_path, "good")
-    data = json.loads(json.dumps(record.to_json(prove.run(folder=tmp_path))))
-    (claim,) = data["claims"]
-    assert (claim["id"], claim["status"]) == ("good", "proved")
-    (step,) = claim["statements"][0]["steps"]
-    assert step["controls"]["planted"] == step["controls"]["refuted"] > 0
-    assert [e["method"] for e in step["evidence"]] == ["cutoff lemma", "exact points"]
-
-
-def test_the_digest_is_the_same_in_every_process_and_sees_every_change(s):
-    code = "from npgcheck.derivation.prove import load; print(*(c.digest for c in load().values()))"
-    other = subprocess.run(
-        [sys.executable, "-c", "import sympy; sympy.Dummy(); " + code],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert other.stdout.split() == [c.digest for c in prove.load().values()]
-    b = dv.free("b")
-    assert small_claim(s, s.y[b]).digest != small_claim(s, 2 * s.y[b]).digest
-    assert canonical(s.y[b] + s.x[b]) == canonical(s.x[b] + s.y[b])
+# -- in print -----------------------------------------------------------------------------------
 
 
 def test_latex_reads_like_a_textbook(s):

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import scipy.sparse.linalg as linalg
-from steps import check, make
+from steps import check, make, names, result
 
 import npgcheck
 from npgcheck.step import iterates, solvers
 from npgcheck.step.controls import heads
+from npgcheck.step.controls.mistakes import MISTAKES
 from npgcheck.step.krylov import Krylov
 
 
@@ -283,3 +284,14 @@ def test_x_is_called_the_gradient_only_as_far_as_it_is_rounded(aside, named):
     assert not report.passed
     said = [d.choice for r in report.results for d in r.diagnosis]
     assert ("preconditioner-not-applied" in said) is named
+
+
+def test_a_wrong_recurrence_is_told_where_single_precision_cannot_refute_its_residual():
+    # 10 steps of steepest descent on 30 parameters: the residual is within float32's budget
+    step = make(heads.multi_discrete((3, 2)), (5,), 2, 120, "float32", "linear")
+    mistake = next(m for m in MISTAKES if m.choice == "cg-is-steepest-descent")
+    report = check(mistake.apply(step), "fisher_vector_product", "gradient", "direction")
+    found = result(report, "natural_gradient")
+    assert found.worst < 1.0
+    assert found.status == "fail"
+    assert names(report, "natural_gradient") == ["cg-is-steepest-descent"]

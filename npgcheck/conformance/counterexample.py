@@ -25,12 +25,11 @@ def smallest(state: Run, result: CheckResult) -> CheckResult:
     quantity = result.quantity
     records = state.judgeable(quantity)
     fit = state.fit(quantity)  # a named mistake is shown beside the same choices without it
-    if fit:
-        choices = without_bugs(fit.choices)
-    else:  # beside the numbers that its facts are about
-        described = None if result.diagnosis else state.described.get(quantity)
-        choices = described or expected(state, quantity, records)
-    found = None if state.single else _from_catalogue(state, quantity, choices)
+    # Facts count the answers of the run: an example from outside could contradict them.
+    facts = None if fit or result.diagnosis else state.described.get(quantity)
+    choices = without_bugs(fit.choices) if fit else facts or expected(state, quantity, records)
+    outside = not state.single and facts is None
+    found = _from_catalogue(state, quantity, choices) if outside else None
     if found is None:
         found = first_refutation(records, rescore(quantity, records, choices))
     if found is None:

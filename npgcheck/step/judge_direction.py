@@ -264,9 +264,12 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
         extras.insert(0, float(declared["damping"]) - solve.damping)
     match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
     if match is None:
-        if verdict.status == "fail" and _minimises_residual(x, solve, verdict, declared):
+        if verdict.status != "fail":
+            _mistaken(x, krylov, verdict)
+            return False
+        if _minimises_residual(x, solve, verdict, declared):
             return True
-        if verdict.status == "fail" and not verdict.reason and not _facts(x, solve, verdict):
+        if not verdict.reason and not _facts(x, solve, verdict):
             _undecided(x, solve, verdict, declared)
             return verdict.status != "fail"
         return False
@@ -369,16 +372,30 @@ def _hold_iterations(k: int, declared: dict[str, Any], verdict: Verdict) -> None
         verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
 
 
+def _mistaken(x: Array, krylov: Krylov, verdict: Verdict) -> bool:
+    """Whether x is what a wrong recurrence gives, to its last digits: then it is no accident that
+    it solves the system as far as single precision can tell."""
+    wrong = solvers.mistaken(x, krylov)
+    if wrong is None:
+        return False
+    it_is = f"iterate {wrong.iterations} of another recurrence"
+    if wrong.note:
+        it_is += f", in which {wrong.note}"
+    if verdict.status != "fail":
+        verdict.reason = f"within the budget, but to all its digits {it_is}"
+    elif not wrong.name:
+        verdict.reason = it_is
+    verdict.status, verdict.diagnoses = "fail", ()
+    if wrong.name:
+        verdict.diagnoses = (names.named(wrong.name),)
+    return True
+
+
 def _undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> None:
     """What is left to be said: a wrong recurrence, another right solver, or neither."""
     krylov = solve.krylov
     assert krylov is not None
-    wrong = solvers.mistaken(x, krylov)
-    if wrong is not None and wrong.name:
-        verdict.diagnoses = (names.named(wrong.name),)
-        return
-    if wrong is not None:
-        verdict.reason = f"iterate {wrong.iterations} of a recurrence in which {wrong.note}"
+    if _mistaken(x, krylov, verdict):
         return
     apart = solvers.undetermined(x, krylov, bool(solve.damping))
     held = float(declared.get("damping") or 0.0) - solve.damping

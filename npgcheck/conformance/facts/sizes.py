@@ -13,6 +13,8 @@ Array = np.ndarray
 OVERWHELMING = 0.9
 #: Directions nearer than this, in degrees, or farther than that, are worth a word …
 SMALL_ANGLE, LARGE_ANGLE = 30, 60
+#: … unless most are smaller than this: those are parallel.
+SMALLEST_ANGLE = 1.0
 #: … and so are errors relative to the largest entry.
 SMALL_ERROR, LARGE_ERROR = 0.1, 0.5
 #: Problems that such a statement needs.
@@ -128,8 +130,8 @@ def _angle(wrong: Sequence[Seen]) -> str:
             continue
         cosine = float(s.yours @ s.exact) / lengths
         angles.append(float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))))
-    if len(angles) < 3:
-        return ""
+    if len(angles) < 3 or float(np.median(angles)) < SMALLEST_ANGLE:
+        return ""  # most of them differ in length, or by rounding that another run rounds otherwise
     low, high = int(np.floor(min(angles))), int(np.ceil(max(angles)))
     if high <= SMALL_ANGLE:
         return f"at most {high}° away from the exact direction"
@@ -153,8 +155,8 @@ def _side(wrong: Sequence[Seen]) -> str:
 
 
 def _trace(wrong: Sequence[Seen]) -> str:
-    """The size of a matrix, from its trace."""
-    if wrong[0].quantity != "fisher":
+    """The size of a matrix, from its trace; of F as it is normally scaled."""
+    if wrong[0].quantity != "fisher" or wrong[0].choices.get("fisher_scale") == "unnormalised":
         return ""
     ratios = [float(np.trace(s.yours) / np.trace(s.exact)) for s in wrong if np.trace(s.exact)]
     if len(ratios) < 3:

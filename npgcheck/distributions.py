@@ -96,6 +96,16 @@ class ActionDistribution:
         """(N,): how much a relative rounding of the actions moves log π, beyond the outputs'."""
         return np.zeros(len(z))
 
+    def saturates(self, z: Array, other: Array, unit: float, tiny: float) -> bool:
+        """Whether a probability that is neither 0 nor 1 at z is rounded to that at ``other``.
+
+        Args:
+            z, other: (N, K), outputs.
+            unit: the round-off.
+            tiny: the smallest normal number.
+        """
+        return False
+
 
 class MultiDiscrete(ActionDistribution):
     """Independent categorical components with A_1, …, A_m values; z is their logits in a row."""
@@ -164,6 +174,11 @@ class MultiDiscrete(ActionDistribution):
     def probabilities(self, z: Array) -> Array:
         """(N, K): π in each block."""
         return np.concatenate([np.exp(log) for log in self._log_probabilities(z)], axis=1)
+
+    def saturates(self, z: Array, other: Array, unit: float, tiny: float) -> bool:
+        """Whether a probability underflows at ``other`` that does not at z."""
+        old, new = self.probabilities(z), self.probabilities(other)
+        return bool(np.any((old >= tiny) & (new < tiny)))
 
     def taken(self, actions: Array) -> Array:
         """(N, K): e_a in each block."""
@@ -284,6 +299,12 @@ class Bernoulli(ActionDistribution):
     def lift(self, z: Array) -> float:
         """1 + the largest logit."""
         return 1.0 + float(np.abs(z).max())
+
+    def saturates(self, z: Array, other: Array, unit: float, tiny: float) -> bool:
+        """Whether a probability rounds to 0 or 1 at ``other`` that does not at z."""
+        zero = (logistic(z) >= tiny) & (logistic(other) < tiny)
+        one = (logistic(-z) >= unit) & (logistic(-other) < unit)
+        return bool(np.any(zero | one))
 
 
 class Gaussian(ActionDistribution):

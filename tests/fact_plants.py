@@ -137,7 +137,7 @@ PLANTS = (
         V,
         "the exact answer plus a constant that differs between problems",
         lambda s, p, args, v: v + p.theta[0] ** 2 + 1,
-        bent(0.3),
+        lambda s, p, args, v: v * (1 + 1e-6 * np.cos(np.arange(len(v)))) + 1e-3,  # nearly constant
     ),
     Plant(
         A,
@@ -219,7 +219,7 @@ PLANTS = (
         A,
         "a times the exact answer plus b, a and b other numbers on each problem",
         lambda s, p, args, a: (1.5 + p.theta[0] ** 2) * a + 1 + p.theta[-1] ** 2,
-        bent(0.4),
+        lambda s, p, args, a: a + 1e-2 * (1 + 1e-2 * np.cos(np.arange(a.size).reshape(a.shape))),
         Features,
     ),
     # other quantities, other weights, other systems

@@ -10,6 +10,7 @@ from npgcheck.step import iterates, solvers
 from npgcheck.step.controls import heads
 from npgcheck.step.controls.mistakes import MISTAKES
 from npgcheck.step.krylov import Krylov
+from npgcheck.step.verdict import Verdict
 
 
 def system(size=60, condition=1e3, seed=0):
@@ -295,3 +296,10 @@ def test_a_wrong_recurrence_is_told_where_single_precision_cannot_refute_its_res
     assert found.worst < 1.0
     assert found.status == "fail"
     assert names(report, "natural_gradient") == ["cg-is-steepest-descent"]
+
+
+def test_an_answer_without_a_right_digit_is_no_pass():
+    for digits, status in ((0.4, "skip"), (1.2, "pass")):
+        (found,) = Verdict("policy_gradient", ratio=0.8, digits=digits).results()
+        assert found.status == status
+    assert Verdict("policy_gradient", digits=0.0).results()[0].status == "pass"  # exactly zero

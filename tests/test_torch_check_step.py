@@ -474,3 +474,55 @@ def test_tied_parameters_are_one_entry():
     module = Tied().double()
     c = Case(module, c.observations, c.actions % 3, c.advantages)
     assert check(c, gradient=c.gradient()).passed
+
+
+def saturated():
+    """A policy of binary actions some of which are certain in single precision."""
+    torch.manual_seed(0)
+    module = nn.Linear(5, 2)
+    module.weight.data *= 30
+    observations = torch.randn(200, 5)
+
+    def law(m, rows):
+        return td.Independent(td.Bernoulli(logits=m(rows)), 1)
+
+    old = td.Independent(td.Bernoulli(logits=module(observations).detach()), 1)
+    actions = old.sample()
+    return module, law, observations, actions, torch.randn(200), old
+
+
+def test_a_divergence_that_torch_calls_infinite_is_not_accused():
+    *batch, old = saturated()
+    module, law, observations = batch[:3]
+    kl = lambda: td.kl_divergence(old, law(module, observations)).mean()  # noqa: E731
+    report = npgcheck.torch.check_step(*batch, kl=kl)
+    (found,) = [r for r in report.results if r.id == "NPG-KL-001"]
+    assert found.status == "skip"
+    assert "round to 0 or 1 there in float32" in found.reason
+    # where no probability is rounded, infinity is a finding
+    c = case("bernoulli")
+    assert not check(c, kl=lambda: torch.tensor(np.inf)).passed
+
+
+def test_an_old_policy_that_shares_its_deviation_with_the_parameter():
+    # vector_to_parameters gives parameters new storage, so this is right where that is used
+    class Free(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean, self.std = nn.Linear(3, 2), nn.Parameter(torch.full((2,), 0.5))
+
+        def forward(self, rows):
+            mean = self.mean(rows)
+            return td.Independent(td.Normal(mean, self.std.expand_as(mean)), 1)
+
+    torch.manual_seed(0)
+    module, observations = Free(), torch.randn(50, 3)
+    now = module(observations)
+    old = td.Independent(td.Normal(now.base_dist.loc.detach(), now.base_dist.scale.detach()), 1)
+    storage = module.std.data_ptr()
+    report = npgcheck.torch.check_step(
+        module, forward, observations, now.sample(), torch.randn(50),
+        kl=lambda: td.kl_divergence(old, module(observations)).mean(),
+    )  # fmt: skip
+    assert report.passed
+    assert module.std.data_ptr() == storage

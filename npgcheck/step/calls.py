@@ -56,15 +56,15 @@ class Function:
         """The answer (D,) to one vector."""
         return self._ask(argument, (len(argument),))
 
-    def number(self, argument: Array) -> float:
-        """The answer to one vector, as a number."""
-        return float(self._ask(argument, ()))
+    def number(self, argument: Array, *, infinite: bool = False) -> float:
+        """The answer to one vector, as a number; +∞ only where that may be."""
+        return float(self._ask(argument, (), infinite))
 
     def per_row(self, argument: Array, rows: int) -> Array:
         """The answer (N,) to one vector."""
         return self._ask(argument, (rows,))
 
-    def _ask(self, argument: Array, shape: tuple[int, ...]) -> Array:
+    def _ask(self, argument: Array, shape: tuple[int, ...], infinite: bool = False) -> Array:
         self.calls += 1
         given = self.like(argument)
         try:
@@ -76,10 +76,10 @@ class Function:
             raise Faulty(
                 contract(self.quantity, "raised an exception", text, _own_frames(error))
             ) from error
-        return self.read(answer, shape)
+        return self.read(answer, shape, infinite)
 
-    def read(self, answer: Any, shape: tuple[int, ...]) -> Array:
-        """The answer as float64 of the given shape.
+    def read(self, answer: Any, shape: tuple[int, ...], infinite: bool = False) -> Array:
+        """The answer as float64 of the given shape, which may hold +∞ where ``infinite``.
 
         Raises:
             Faulty: NaN, infinity, another shape, or no numbers at all.
@@ -93,7 +93,7 @@ class Function:
         if array.size != size or (len(shape) == 1 and max(array.shape, default=1) != size):
             said = f"{self.argument} returned shape {array.shape}; {shape or 'a number'} is needed"
             raise Faulty(contract(self.quantity, "returned the wrong shape", said))
-        bad = ~np.isfinite(array)
+        bad = ~(np.isfinite(array) | (infinite & (array == np.inf)))
         if bad.any():
             said = (
                 f"{self.argument} returned {array[bad].flat[0]} in {int(bad.sum())} of "

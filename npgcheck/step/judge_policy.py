@@ -77,10 +77,26 @@ def judge_kl(
         verdict.status = "skip"
         verdict.reason = "no θ′ was found at which KL is moderate"
         return verdict
-    answers = np.array([function.number(point) for point in points.values()])
+    outputs = [rows.outputs_at(point) for point in points.values()]
     at_theta = function.number(theta)
     u = max(probes.unit, unit_roundoff(function.dtype))
-    outputs = [rows.outputs_at(point) for point in points.values()]
+    wide = "float32" if function.dtype == "bfloat16" else function.dtype  # the same exponents
+    tiny = float(np.finfo(wide).tiny)
+    # torch calls KL infinite where a probability of π′ rounds to 0 or 1
+    rounded = [rows.law.saturates(rows.z, new, u, tiny) for new in outputs]
+    numbers = [
+        function.number(point, infinite=may)
+        for point, may in zip(points.values(), rounded, strict=True)
+    ]
+    points, answers, outputs = _finite(points, numbers, outputs)
+    verdict.compared = len(points)
+    if not points:
+        verdict.status = "skip"
+        verdict.reason = (
+            "it is infinite at every θ′ that was tried, as probabilities round to 0 or 1 there in "
+            f"{function.dtype}"
+        )
+        return verdict
     exact = np.array([float(rows.weights @ rows.law.kl(rows.z, new)) for new in outputs])
     budgets = np.array([_kl_budget(rows, u, new, e) for new, e in zip(outputs, exact, strict=True)])
     floor = _kl_budget(rows, u, rows.z, 0.0)
@@ -102,6 +118,18 @@ def judge_kl(
             f"; it is the exact divergence times {fit.in_words(factor, len(rows.weights))}"
         )
     return verdict
+
+
+def _finite(
+    points: dict[str, Array], numbers: list[float], outputs: list[Array]
+) -> tuple[dict[str, Array], Array, list[Array]]:
+    """What belongs to the finite answers."""
+    kept = np.isfinite(numbers)
+    return (
+        {name: p for (name, p), keep in zip(points.items(), kept, strict=True) if keep},
+        np.array(numbers)[kept],
+        [new for new, keep in zip(outputs, kept, strict=True) if keep],
+    )
 
 
 def _kl_budget(rows: Any, u: float, new: Array, value: float) -> float:

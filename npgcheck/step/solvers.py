@@ -31,8 +31,10 @@ Array = np.ndarray
 #: many round-offs where that is more; at most by the last number.
 INSIDE, ROUND_OFFS, AT_MOST = 1e-3, 2.0**16, 0.1
 #: gᵀx = xᵀ(F + λI)x holds for iterates that lost orthogonality as closely as for plain runs, times
-#: this; at least to the second number, at most to the third.
+#: this; at least to the second number, at most to the third. Where plain runs lose more than that
+#: themselves, other ones may lose twice as much, up to the last number.
 ROOM, SELF_CONSISTENT, LEAST_CONSISTENT = 8.0, 1e-2, 0.05
+AS_PLAIN, MOST_LOST = 2.0, 0.2
 #: … and for preconditioned ones, or those that start nearby, as closely as this times the square
 #: root of what plain runs lose (measured: up to 0.08, with random preconditioners 0.26); at least
 #: to the second number, at most to the third.
@@ -134,7 +136,9 @@ def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
     apart = max((min(krylov.wobble(k, 0.0), 1.0) for k in runs), default=0.0)
     if apart <= LARGEST_DRIFT or not inside(x, krylov):
         return None
-    allowed = min(LEAST_CONSISTENT, max(SELF_CONSISTENT, ROOM * _lost(krylov)))
+    lost = _lost(krylov)
+    allowed = min(LEAST_CONSISTENT, max(SELF_CONSISTENT, ROOM * lost))
+    allowed = max(allowed, min(MOST_LOST, AS_PLAIN * lost))
     gap = _gap(x, krylov)
     return None if gap > allowed or (damped and gap < -allowed) else apart
 

@@ -14,6 +14,9 @@ from npgcheck.step import names
 
 Array = np.ndarray
 
+#: An answer that agrees to fewer digits than this, and is within its budget, is not judged.
+FEWEST_DIGITS = 1.0
+
 
 @dataclass
 class Verdict:
@@ -63,6 +66,9 @@ class Verdict:
 
     def results(self) -> list[CheckResult]:
         """The value check, then the findings."""
+        if self.status == "pass" and self.ratio > 0.0 and self.digits < FEWEST_DIGITS:
+            self.status = "skip"
+            self.reason = "the value is as small as its round-off: judge it in float64"
         shown = None
         if self.status == "fail" and self.exact.size:
             shown = Counterexample(

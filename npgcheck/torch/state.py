@@ -19,12 +19,13 @@ _REGISTRIES = ("_parameters", "_buffers", "_modules")
 def preserved(module: torch.nn.Module) -> Iterator[None]:
     """Puts the module and the random generators back to what they were on entry.
 
-    Parameters (the objects, values, ``requires_grad``, ``.grad``), buffers, submodules, training
-    flags and other plain attributes of every submodule (what was added to a list, dictionary, set
-    or deque is taken out again), the generators of torch, numpy and Python, and the grad mode.
+    Parameters (the objects, storage, values, ``requires_grad``, ``.grad``), buffers, submodules,
+    training flags and other plain attributes of every submodule (what was added to a list,
+    dictionary, set or deque is taken out again), the generators of torch, numpy and Python, and
+    the grad mode.
     """
     submodules = list(module.modules())
-    parameters = [(p, p.detach().clone(), p.requires_grad) for p in module.parameters()]
+    parameters = [(p, p.data, p.detach().clone(), p.requires_grad) for p in module.parameters()]
     gradients = [
         (p, p.grad, None if p.grad is None else p.grad.detach().clone()) for p, *_ in parameters
     ]
@@ -43,8 +44,9 @@ def preserved(module: torch.nn.Module) -> Iterator[None]:
         register(tables)
         for submodule, attributes in zip(submodules, plain, strict=True):
             _restore_attributes(submodule, attributes)
-        for parameter, value, requires_grad in parameters:
+        for parameter, storage, value, requires_grad in parameters:
             parameter.requires_grad_(requires_grad)
+            parameter.data = storage
             write(parameter, value)
         for buffer, value in buffers:
             write(buffer, value)
@@ -81,6 +83,16 @@ def write(target: Tensor, value: Tensor) -> None:
         target.data.copy_(value)
 
 
+def put(parameter: Tensor, value: Tensor) -> None:
+    """Sets the numbers of a parameter in storage of their own; nothing where they are equal.
+
+    That is how ``torch.nn.utils.vector_to_parameters`` does it: what shares the old storage (σ of
+    a detached old policy, another process) keeps the old numbers.
+    """
+    if not _same(parameter.data, value):
+        parameter.data = value.detach().to(parameter.device, parameter.dtype, copy=True)
+
+
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool(torch.equal(a, b))
 
@@ -88,14 +100,14 @@ def _same(a: Tensor, b: Tensor) -> bool:
 @contextmanager
 def parameters_at(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
     """The parameters have these values inside, and their own again afterwards."""
-    own = [p.detach().clone() for p in parameters]
+    own = [p.data for p in parameters]
     try:
         for parameter, value in zip(parameters, values, strict=True):
-            write(parameter, value)
+            put(parameter, value)
         yield
     finally:
-        for parameter, value in zip(parameters, own, strict=True):
-            write(parameter, value)
+        for parameter, storage in zip(parameters, own, strict=True):
+            parameter.data = storage
 
 
 def _plain_attributes(module: torch.nn.Module) -> dict[str, tuple[Any, Any]]:

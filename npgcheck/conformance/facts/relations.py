@@ -196,7 +196,7 @@ def _shift(seen: Sequence[Seen]) -> str:
     shifts = []
     for s in seen:
         offset = float(np.mean(s.yours - s.exact))
-        if not s.close(s.exact + offset):
+        if not s.explained(s.exact + offset):
             return _state_shift(seen)
         shifts.append(offset)
     if text := law(shifts, seen):
@@ -371,7 +371,7 @@ def _standardised(wrong: Sequence[Seen]) -> str:
     if len(told) < 3 or not all(np.ptp(s.exact) > 1e-6 * s.size for s in told):
         return ""
     fits = [np.polyfit(s.exact.ravel(), s.yours.ravel(), 1) for s in told]
-    if not all(s.close(a * s.exact + b, 1e-5) for s, (a, b) in zip(told, fits, strict=True)):
+    if not all(s.explained(a * s.exact + b) for s, (a, b) in zip(told, fits, strict=True)):
         return ""
     if min(abs(a) for a, _ in fits) < 1e-6:
         return ""

@@ -82,6 +82,15 @@ class Seen:
         scale = max(float(np.max(np.abs(wanted), initial=0.0)), 1e-300)
         return error <= max(limit * scale, NOISE * min(1.0, max(self.size, scale)))
 
+    def explained(self, wanted: Array) -> bool:
+        """Whether ``wanted`` leaves no more than ``REPRODUCED`` of the error unexplained.
+
+        Numbers that are fitted on each problem come near to anything; the errors of an iteration,
+        for one, are nearly constant.
+        """
+        left, error = (np.max(np.abs(self.yours - w), initial=0.0) for w in (wanted, self.exact))
+        return bool(left <= max(REPRODUCED * float(error), NOISE * self.size))
+
     @cached_property
     def raw(self) -> Array:
         """The answer with every part of it; a displacement where it is a point."""

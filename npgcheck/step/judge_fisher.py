@@ -184,9 +184,10 @@ def _properties(
     said = ""
     if ratio > 1.0:
         i, j = np.unravel_index(int(np.argmax(gap)), gap.shape)
+        apart = abs(square[i, j] - square[j, i])
         said = (
-            f"uᵀFv = {square[i, j]:.6g}, vᵀFu = {square[j, i]:.6g} for u = {list(answers)[j]}, "
-            f"v = {list(answers)[i]}"
+            f"uᵀFv = {square[i, j]:.6g} differs from vᵀFu by {apart:.2g} for "
+            f"u = {list(answers)[j]}, v = {list(answers)[i]}"
         )
     results = [property_result("NPG-FV-002", said, square.size, ratio)]
     negative = np.diag(square) < -np.diag(budget)
@@ -266,8 +267,10 @@ def _facts(
     if fit.compare(y, exact, loose, factor, 0.0).holds:
         return f"; it is the exact product times {fit.in_words(factor, rows)}"
     if fit.compare(y, exact, loose, factor, shift, shifted).holds:
-        text = f"; it is {fit.in_words(factor, rows)} · F v + {shift:.6g} · v"
-        return text + (" (a negative damping)" if shift < 0 else "")
+        times = fit.in_words(factor, rows)
+        scaled = "F v" if times == "1" else f"{times} · F v"
+        damping = f"+ {shift:.6g} · v" if shift > 0 else f"− {-shift:.6g} · v: a negative damping"
+        return f"; it is {scaled} {damping}"
     return ""
 
 

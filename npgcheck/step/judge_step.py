@@ -169,6 +169,8 @@ def _length(
             f"½ΔᵀFΔ = {model:.6g}, KL = {realised:.6g}"
         )
         return
+    if found.epsilon:
+        verdict.reason = f"{found.epsilon}: {fraction:.4g} of what max_kl allows"
     if not within or gain <= -_gain_rounding(probes):
         if not within and not full and realised <= SLACK * delta_kl:
             said.append(names.named("kl-slack-1.5"))
@@ -181,7 +183,7 @@ def _length(
             )
             verdict.reason = f"a step was accepted with {what}"
             return
-    elif fraction < NOTABLY:
+    elif fraction < NOTABLY and not found.epsilon:
         longer = min(2.0, 1.0 / fraction)
         if _longer_is_fine(probes, theta, taken, longer):
             verdict.status = "fail"

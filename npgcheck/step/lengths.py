@@ -27,6 +27,8 @@ BLUNT = 1e-3
 #: … and none after backtracking where less closely than this: there are some thousand such numbers,
 #: five per thousandth between one and a hundredth.
 SHARP = 2e-5
+#: ε that code adds under the root: Spinning Up has √(2δ/(xᵀFx + 1e-8)).
+EPSILONS = (1e-8, 1e-10)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Length:
         rule: ``""`` (undamped), ``"damped-length"``, or the name of a mistake.
         shrink: ``"0.8^3"`` where a line search shortened it, "" otherwise.
         note: the formula of a mistake.
+        epsilon: what a right formula adds under the root, where that shows; "" otherwise.
         known: whether any formula fits.
     """
 
@@ -70,6 +73,7 @@ class Length:
     rule: str = ""
     shrink: str = ""
     note: str = ""
+    epsilon: str = ""
     known: bool = True
 
 
@@ -89,6 +93,11 @@ def recognise(m: Measures, tolerance: float) -> Length:
                 return Length(m.factor / full, rule, found)
         if ratios is not USUAL:
             break
+        for full, rule, note in _with_epsilon(m, tolerance):
+            fraction = m.factor / full
+            found = shrinks(fraction, tolerance, USUAL, USUAL_SHRINKS)
+            if found or _near(m.factor, full, tolerance):
+                return Length(m.factor / rights[0][0], rule, found, epsilon=note)
         for full, name, note in wrongs:
             if tolerance <= BLUNT and _near(m.factor, full, tolerance):
                 return Length(m.factor / rights[0][0], name, "", note)
@@ -128,6 +137,18 @@ def _rights(m: Measures) -> Iterator[tuple[float, str]]:
     for form in (m.damped, m.gained, m.own):
         if form is not None and form > 0:
             yield float(np.sqrt(2.0 * m.max_kl / form)), damped
+
+
+def _with_epsilon(m: Measures, tolerance: float) -> Iterator[tuple[float, str, str]]:
+    """(full length, rule, what is added) where an ε under the root shows."""
+    forms = [("xᵀFx", m.undamped, "")]
+    if abs(m.damped / m.undamped - 1.0) > 1e-12:
+        forms.append(("xᵀ(F + λI)x", m.damped, "damped-length"))
+    for epsilon in EPSILONS:
+        for text, form, rule in forms:
+            if epsilon > 4.0 * tolerance * form:
+                note = f"{epsilon:g} is added to {text} = {form:.2g} under the root"
+                yield float(np.sqrt(2.0 * m.max_kl / (form + epsilon))), rule, note
 
 
 def _wrongs(m: Measures) -> Iterator[tuple[float, str, str]]:

@@ -84,7 +84,12 @@ def declaration(diagnosis: Diagnosis) -> Any:
     if diagnosis.choice in _VALUES:
         return _VALUES[diagnosis.choice]
     value = diagnosis.value
-    return int(value) if diagnosis.choice == "truncated-cg" and value is not None else value
+    if value is None:
+        return None
+    if diagnosis.choice == "truncated-cg":
+        return int(value)
+    short = float(f"{value:.6g}")  # 0.1, where the sum of two estimates is 0.09999999999990136
+    return short if abs(short - value) <= 1e-9 * abs(value) else value
 
 
 def status(diagnoses: Iterable[Diagnosis], declared: dict[str, Any]) -> Status:

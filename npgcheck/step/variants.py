@@ -76,7 +76,7 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
         if len(weights) >= 2 * stride:
             kept = np.zeros_like(weights)
             kept[::stride] = weights[::stride]
-            note = f"Fisher matrix over every {stride}th row only"
+            note = f"Fisher matrix over one row in {stride} only"
             yield Fisher(("fisher-state-subsample",), note, true, kept / kept.sum())
     yield Fisher(
         ("loss-gradient-outer-product",), "", _outer(score * rows.advantages[:, None]), weights

@@ -299,7 +299,7 @@ ENTRIES = (
         "F from every k-th row, g from all",
         "F changes with the order of the rows; g does not",
         "use all rows for F, or accept the noise knowingly",
-        note="F uses every {}-th row only",
+        note="F uses one row in {} only",
         seen=(sources.BASELINES_SUBSAMPLE,),
         visible=("fisher", "fisher_vector_product", *SOLVES),
         hidden={"policy_gradient": "g uses all rows"},

@@ -65,10 +65,25 @@ def test_a_kink_at_theta_is_seen_and_counted():
     theta[12:18] = 0.0  # biases: at the origin every unit stands at its kink
     differences = Differences(lambda at: network.outputs(at, observations), theta)
     found = differences.along(rng.standard_normal(len(theta)))
-    if found.kinks == 0:  # the smooth path may have been taken before; kinks are found in any case
-        found = differences._kinky(rng.standard_normal(len(theta)))
     assert found.kinks == 1
     assert np.argmax(found.bias) == 3
+
+
+def test_kinks_at_theta_whose_jumps_cancel_are_seen():
+    # ReLU(θ₁) − ReLU(θ₂) at 0, as where all units below are dead and there is no bias: linear
+    # along (1, −1, …), and yet torch's slope there is 0
+    def outputs(at):
+        z = np.maximum(at[0], 0.0) - np.maximum(at[1], 0.0)
+        smooth = [np.sin(at[0] + k) + at[2] for k in range(20)]
+        return np.array([z + at[2], *smooth])[:, None]
+
+    differences = Differences(outputs, np.zeros(3))
+    assert differences.at_theta.ravel().tolist() == [True] + 20 * [False]
+    found = differences.along(np.array([1.0, -1.0, 0.0]))
+    for slope in (0.0, 1.0):
+        gap = np.abs(found.value.ravel() - [slope, *np.cos(range(20))])
+        assert (gap <= found.bias.ravel() + 8 * found.noise.ravel()).all()
+    assert found.bias[1:].max() < 1e-7
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-5, 1e-6, 3e-7])

@@ -74,7 +74,7 @@ class Differences:
         seed: int = 0,
         unit: float = 2.0**-53,
     ) -> None:
-        """Evaluates z(θ) and measures its noise (five evaluations).
+        """Evaluates z(θ), measures its noise, and looks for kinks at θ (five to nine evaluations).
 
         Args:
             outputs: θ (D,) ↦ z (N, K).
@@ -87,15 +87,21 @@ class Differences:
         #: Directions are scaled to the size of θ, so that a step means the same for all of them.
         self.size = max(float(np.linalg.norm(theta)), 1.0)
         self.center = outputs(theta)
-        self.noise = self._measure_noise(np.random.default_rng(seed))
-        self._kinked = False
+        self._line = np.random.default_rng(seed).standard_normal(len(theta))
+        self._line *= self.size / np.linalg.norm(self._line)
+        self.noise = self._measure_noise()
+        #: (N, 1): rows with a kink at θ. Along some directions it does not show: units whose jumps
+        #: cancel, as in ReLU(θ₁) − ReLU(θ₂) along (1, −1), and yet the slope is any number there.
+        self.at_theta = self._look_at_theta()
+        self._kinked = bool(self.at_theta.any())
         self._known: dict[bytes, Directional] = {}
 
-    def _measure_noise(self, rng: np.random.Generator) -> float:
+    def _measure_noise(self) -> float:
         """The rounding of the noisiest output, from fourth differences along a random line."""
-        direction = rng.standard_normal(len(self.theta))
-        direction *= NOISE_SPACING * self.size / np.linalg.norm(direction)
+        direction = NOISE_SPACING * self._line
         steps = [self._outputs(self.theta + k * direction) for k in (-2, -1, 1, 2)]
+        near, far = steps[1] - 2 * self.center + steps[2], steps[0] - 2 * self.center + steps[3]
+        self._second = (far / (2 * NOISE_SPACING), near / NOISE_SPACING)
         fourth = steps[0] - 4 * steps[1] + 6 * self.center - 4 * steps[2] + steps[3]
         moved = np.abs(steps[3] - steps[0]).max(axis=1, keepdims=True)
         #: (N, 1): how far a random direction of the size of θ moves a row.
@@ -106,6 +112,14 @@ class Differences:
         half, most = np.quantile(np.abs(fourth), (0.5, 0.9), axis=0) / math.sqrt(70.0)
         column = np.minimum(most / 1.64, 8.0 * half / 0.67)
         return max(float(column.max()), 2.0**-54 * float(np.abs(self.center).max()))
+
+    def _look_at_theta(self) -> Array:
+        """(N, 1): rows with a kink at θ; looked for in earnest where one may be near."""
+        near = self._at_theta(*self._second, NOISE_SPACING)
+        if not near.any():
+            return near
+        wide, fine = (self._central(self._line, t)[1] for t in KINK_STEPS[-2:])
+        return near & self._at_theta(wide, fine, KINK_STEPS[-1])
 
     def along(self, vector: Array) -> Directional:
         """J v for a direction v (D,)."""
@@ -207,9 +221,17 @@ class Differences:
             bias = np.where(better, change, bias)
             noise = np.where(better, noises[i], noise)
             rounded = np.where(better, self._rounded_theta(steps[i], KINK_NOISE), rounded)
-        # A kink at θ itself: the second difference over t is the jump of the slope at every t.
-        jumps = [np.abs(second).max(axis=1, keepdims=True) for _, second in found[-2:]]
-        threshold = 64.0 * self.noise / steps[-1]
-        at_theta = (jumps[1] > threshold) & (jumps[1] > 0.5 * jumps[0])
-        bias = np.where(at_theta, bias + jumps[1], bias)
+        at_theta = self.at_theta | self._at_theta(found[-2][1], found[-1][1], steps[-1])
+        # Several units may have their kinks there at once: then the jump is no bound on what a
+        # program that takes other slopes at the kinks differs by, but the slopes themselves are.
+        jump = np.abs(found[-1][1]).max(axis=1, keepdims=True)
+        slope = np.abs(found[-1][0]).max(axis=1, keepdims=True)
+        bias = np.where(at_theta, bias + jump + slope, bias)
         return Directional(value, bias + rounded, noise, int(at_theta.sum()))
+
+    def _at_theta(self, wide: Array, fine: Array, t: float) -> Array:
+        """(N, 1): rows with a kink at θ, where the second difference over t is the jump of the
+        slope at every t (of a smooth function it shrinks with t); given at a wider t and here."""
+        jumps = [np.abs(second).max(axis=1, keepdims=True) for second in (wide, fine)]
+        threshold = 64.0 * self.noise / t
+        return (jumps[1] > threshold) & (jumps[1] > 0.75 * jumps[0])

@@ -158,7 +158,8 @@ def _not_visible(given: dict[str, Any], check: Any) -> tuple[str, ...]:
 def _notes(check: Any) -> Iterable[str]:
     kinks = max((check.rows.along(v).kinks for v in check.probes.vectors), default=0)
     if kinks:
-        yield f"the outputs have a kink at θ itself in {kinks} rows, which are judged loosely"
+        which = f"{kinks} rows, which are" if kinks > 1 else "one row, which is"
+        yield f"the outputs have a kink at θ itself in {which} judged loosely"
     masked = int(check.policy.masked.any(axis=1).sum())
     if masked:
         yield (

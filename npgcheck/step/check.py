@@ -329,7 +329,7 @@ class _Check:
         delta: Array | None,
     ) -> Verdict:
         if not np.any(x):
-            zero = judge_direction.judge_zero(gradient, self.rows.advantages, self.declared)
+            zero = judge_direction.judge_zero(self.probes, gradient, self.declared)
             self.verdicts.append(zero)
             return zero
         krylov = None

@@ -75,24 +75,38 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
     return verdict
 
 
-def judge_zero(gradient: Array | None, advantages: Array, declared: dict[str, Any]) -> Verdict:
+def judge_zero(probes: Probes, gradient: Array | None, declared: dict[str, Any]) -> Verdict:
     """The verdict on x = 0: right for g = 0, and what a solver with an absolute tolerance returns.
 
     Args:
-        gradient: (D,), the user's, or None: then g is zero where all advantages are.
-        advantages: (N,).
+        probes: the batch and the directions.
+        gradient: (D,), the user's, or None: then gᵀg is estimated from the exact one's products
+            with the random directions, D times their mean square.
         declared: the conventions that are declared.
     """
     verdict = Verdict("natural_gradient", compared=1)
-    if not (advantages if gradient is None else gradient).any():
+    square, sign = _square(probes), "≈"
+    if gradient is not None:
+        square, sign = float(gradient @ gradient), "="
+    if square == 0.0:
         return verdict
     verdict.ratio, verdict.digits = np.inf, 0.0
-    square = float(gradient @ gradient) if gradient is not None else np.inf
     if square < SMALL:
-        verdict.reason = f"it is zero, and gᵀg = {square:.2g}: the solver stopped at once"
+        verdict.reason = f"it is zero, and gᵀg {sign} {square:.2g}: the solver stopped at once"
         return verdict.explain([names.named("absolute-tolerance")], declared)
-    verdict.status, verdict.reason = "fail", "it is zero"
+    verdict.status, verdict.reason = "fail", f"it is zero, where gᵀg {sign} {square:.2g}"
     return verdict
+
+
+def _square(probes: Probes) -> float:
+    """gᵀg of the exact gradient, roughly; 0 where its products are within their rounding."""
+    plain = next(iter(variants.gradients(probes.rows)))
+    slopes = probes.slopes(plain.cotangent, plain.size)
+    products = values(slopes)
+    if np.all(np.abs(products) <= probes.budgets(slopes, 0.0)):
+        return 0.0
+    # a random direction sees ‖g‖²‖v‖²/D in the mean
+    return float(len(probes.vectors[0]) * np.mean((products / probes.norms()) ** 2))
 
 
 def _by_residual(
@@ -132,18 +146,18 @@ def _by_residual(
     }
     verdict.yours, verdict.exact = image, right
     verdict.where = f"F x beside g, products with {', '.join(probes.directions)}"
-    sign = -1.0 if right[along] < 0 else 1.0
+    sign = -1.0 if right[along] < -budgets[along] else 1.0
     y = sign * right
     _, shift = fit.estimate(y - image, 0.0 * image, budgets, shifted, False)
     held = [float(declared["damping"])] if declared.get("damping") else []
     own = [solve.damping] if solve.damping > 0 else []
     tried = [*held, *own, 0.0, *(n for n in fit.roundest(shift) if n > 0)]
     fits = [fit.compare(y, image, budgets, 1.0, n, shifted) for n in tried]
-    holding = (f for f in fits if f.holds and _is_solve(x, sign, f.shift, solve))
+    holding = (f for f in fits if f.holds and _is_solve(x, sign, f.shift, solve, held))
     fitted = next(holding, None) or min(fits, key=lambda f: f.ratio)
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.numbers["sign"] = sign
-    if not fitted.holds or not _is_solve(x, sign, fitted.shift, solve):
+    if not fitted.holds or not _is_solve(x, sign, fitted.shift, solve, held):
         verdict.status = "fail"
         return
     number = fitted.shift
@@ -152,8 +166,9 @@ def _by_residual(
     _conclude(verdict, said, number, solve, declared)
 
 
-def _is_solve(x: Array, sign: float, damping: float, solve: Solve) -> bool:
-    """Whether another λ than the product's leaves far less of g on the user's own system.
+def _is_solve(x: Array, sign: float, damping: float, solve: Solve, held: list[float]) -> bool:
+    """Whether another λ than the product's leaves far less of g on the user's own system, or at
+    least no more where it is the declared one.
 
     Budgets of single precision let some λ fit any x that nearly solves the system.
     """
@@ -161,7 +176,7 @@ def _is_solve(x: Array, sign: float, damping: float, solve: Solve) -> bool:
     if solve.krylov is None or not extra:
         return True
     left, own = (solve.krylov.left_over(sign * x, e) for e in (extra, 0.0))
-    return left <= LESS * own or left <= 1e3 * solve.krylov.unit
+    return left <= (1.0 if damping in held else LESS) * own or left <= 1e3 * solve.krylov.unit
 
 
 def _without_the_system(

@@ -15,9 +15,6 @@ import numpy as np
 
 Array = np.ndarray
 
-#: Digits to which an estimate is rounded, roundest first: people write round numbers.
-ROUNDINGS = (1, 2, 3, 5)
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -91,12 +88,6 @@ def estimate(
     factor = float(solution[0]) if free_factor else 1.0
     shift = float(solution[-1]) if shifted is not None else 0.0
     return factor, shift
-
-
-def roundest(number: float) -> list[float]:
-    """The number rounded to few digits, roundest first, and in full."""
-    rounded = [float(f"{number:.{digits}g}") for digits in ROUNDINGS]
-    return list(dict.fromkeys([*rounded, number]))
 
 
 def is_round(number: float) -> bool:

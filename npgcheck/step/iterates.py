@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from npgcheck.step import fit
+from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step.krylov import MOST, Krylov
 
 Array = np.ndarray
@@ -246,7 +246,7 @@ def _free_damping(x: Array, krylov: Krylov) -> Match | None:
         first[0] = sign * krylov.norm
         # (T + λI) y = ±‖g‖ e₁ gives λ = yᵀ(±‖g‖ e₁ − T y) / yᵀy
         estimate = float(inside @ (first - krylov.projected(k) @ inside)) / float(inside @ inside)
-        for number in fit.roundest(estimate):
+        for number in roundest(estimate):
             if number <= 1e-12:
                 continue
             found = _compare(x, krylov, k, number)

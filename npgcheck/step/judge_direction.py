@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
+from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step import fit, iterates, names, solvers, variants
 from npgcheck.step.iterates import SINGLE
 from npgcheck.step.krylov import Krylov
@@ -151,7 +152,7 @@ def _by_residual(
     _, shift = fit.estimate(y - image, 0.0 * image, budgets, shifted, False)
     held = [float(declared["damping"])] if declared.get("damping") else []
     own = [solve.damping] if solve.damping > 0 else []
-    tried = [*held, *own, 0.0, *(n for n in fit.roundest(shift) if n > 0)]
+    tried = [*held, *own, 0.0, *(n for n in roundest(shift) if n > 0)]
     fits = [fit.compare(y, image, budgets, 1.0, n, shifted) for n in tried]
     holding = (f for f in fits if f.holds and _is_solve(x, sign, f.shift, solve, held))
     fitted = next(holding, None) or min(fits, key=lambda f: f.ratio)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.report import CheckResult, Diagnosis
+from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step import fit, names, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.probes import Probes, values
@@ -154,11 +155,11 @@ def _tried(
         found.append((factor, 0.0, said))
         _, shift = fit.estimate(y - factor * exact, 0.0 * exact, budgets, shifted, False)
         numbers = [declared["damping"]] if declared.get("damping") else []
-        for number in [*numbers, *fit.roundest(shift)]:
+        for number in [*numbers, *roundest(shift)]:
             if number > 0:
                 found.append((factor, number, [*said, names.named("damping", number)]))
     _, shift = fit.estimate(y, 0.0 * exact, budgets, shifted, False)
-    for number in [0.0, *fit.roundest(shift)]:
+    for number in [0.0, *roundest(shift)]:
         more = [names.named("damping", number)] if number > 0 else []
         found.append((0.0, max(number, 0.0), [names.named("both-sides-live", note="F = 0"), *more]))
     return found
@@ -239,7 +240,7 @@ def _by_differences(
     blocks = [a.reshape(len(answers), -1) for a in (y, exact, shifted)]
     sizes = np.abs(blocks[1]).max(axis=1, keepdims=True) * np.ones_like(blocks[1])
     _, damping = fit.estimate(y - exact, 0.0 * exact, sizes.ravel(), shifted, False)
-    for number in [0.0, *(n for n in fit.roundest(damping) if n > 0)]:
+    for number in [0.0, *(n for n in roundest(damping) if n > 0)]:
         off = float((np.abs(blocks[0] - blocks[1] - number * blocks[2]) / sizes).max())
         if off <= allowed:
             verdict.findings = [r for r in verdict.findings if r.id == "NPG-FV-003"]

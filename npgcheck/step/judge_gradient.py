@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step import fit, locate, names, variants
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.rows import Sum
@@ -128,7 +129,7 @@ def _fit(
         for sign in (1.0, -1.0):
             _, shift = fit.estimate(sign * y, exact, budgets, added, free_factor=False)
             more = [names.named("gradient-of-the-loss")] if sign < 0 else []
-            for number in fit.roundest(shift):
+            for number in roundest(shift):
                 if number > 0:
                     said = [*more, names.named("entropy-bonus", number)]
                     tried.append((sign, sign * number, said))
@@ -187,7 +188,7 @@ def _decay(probes: Probes, y: Array, exact: Array, budgets: Array) -> list | Non
     penalty = probes.products(probes.rows.differences.theta)
     for sign in (1.0, -1.0):
         _, shift = fit.estimate(sign * y, exact, budgets, penalty, free_factor=False)
-        for number in fit.roundest(-shift):
+        for number in roundest(-shift):
             if number > 0 and fit.compare(sign * y, exact, budgets, 1.0, -number, penalty).holds:
                 loss = [names.named("gradient-of-the-loss")] if sign < 0 else []
                 note = f"a weight decay of {number:g} is left in"

@@ -12,10 +12,11 @@ from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import Asked
 from npgcheck.conformance.diagnosis.given import OWN, own_answers
 from npgcheck.conformance.diagnosis.plausible import plausible, right_quantities, would_alter
-from npgcheck.conformance.diagnosis.question import SOLVES, Question
+from npgcheck.conformance.diagnosis.question import Question
 from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.layers import common_lower
+from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.run_state import Run
 
 #: What a quantity that is right adds to the cost of a choice that would have altered it.

@@ -19,6 +19,7 @@ from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.diagnosis.solve import system
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.round_numbers import first_round
 
 if TYPE_CHECKING:
     from npgcheck.conformance.diagnosis.question import Question
@@ -82,11 +83,9 @@ def numbers(
         return
     if any(abs(value - n) <= 1e-9 * max(1.0, abs(n)) for n in number.not_values):
         return
-    for digits in (1, 2, 3, 4, 6, 17):
-        rounded = float(f"{value:.{digits}g}")
-        if rounded not in number.not_values and worst(rounded) <= limit:
-            yield Applied(choice, rounded)
-            return
+    found = first_round(value, lambda n: n not in number.not_values and worst(n) <= limit)
+    if found is not None:
+        yield Applied(choice, found)
 
 
 def _in_matrix(
@@ -138,11 +137,7 @@ def _solution_of(record: Record, quantity: str) -> Any:
 
 def _rounded(value: float) -> float:
     """The number as people write it, where the least squares say no more than that."""
-    for digits in (1, 2, 3, 5):
-        rounded = float(f"{value:.{digits}g}")
-        if abs(rounded - value) <= 1e-5 * abs(value):
-            return rounded
-    return value
+    return first_round(value, lambda n: abs(n - value) <= 1e-5 * abs(value)) or value
 
 
 def _worst(

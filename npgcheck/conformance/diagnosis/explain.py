@@ -13,9 +13,9 @@ from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import ask, pose
 from npgcheck.conformance.diagnosis.cover import below, cover, follows, repeats
-from npgcheck.conformance.diagnosis.question import SOLVES
 from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.writing import write, write_one
+from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
 
@@ -52,15 +52,18 @@ def _name_singular_solves(state: Run) -> None:
     """A plain solve with a singular matrix says so itself."""
     entry = BY_NAME["no-damping"]
     named = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
-    for quantity in SOLVES:
+    for quantity in _solves(state):
         state.results[quantity] = [
             replace(r, diagnosis=(named,))
             if r.kind == "contract" and r.status == "fail" and "Singular matrix" in r.reason
             else r
-            for r in state.results.get(quantity, [])
+            for r in state.results[quantity]
         ]
-        if not state.results[quantity]:
-            del state.results[quantity]
+
+
+def _solves(state: Run) -> list[str]:
+    """The solves that were judged."""
+    return [q for q in SOLVES if q in state.results]
 
 
 def _pass_accuracy_on(state: Run) -> None:
@@ -76,17 +79,15 @@ def _pass_accuracy_on(state: Run) -> None:
             return d
         return Diagnosis(entry.stage, entry.name, entry.kind, d.value, entry.said())
 
-    for quantity in SOLVES:
+    for quantity in _solves(state):
         state.results[quantity] = [
             replace(
                 r,
                 diagnosis=tuple(renamed(d) for d in r.diagnosis),
                 reason=r.reason.replace(BY_NAME["cg-stopped-at-a-tolerance"].said(), entry.said()),
             )
-            for r in state.results.get(quantity, [])
+            for r in state.results[quantity]
         ]
-        if not state.results[quantity]:
-            del state.results[quantity]
 
 
 def _trace_inaccuracy(state: Run, search: Search) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from npgcheck.conformance.diagnosis.given import OWN
 from npgcheck.conformance.diagnosis.predict import MISFITS, variants
-from npgcheck.conformance.diagnosis.question import SOLVES
 from npgcheck.conformance.diagnosis.reach import Applied, ancestors
 from npgcheck.conformance.diagnosis.search import Found, Search
+from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.run_state import Run
 
 #: An answer that is right to a limited accuracy is nearer to the right one than this.

@@ -21,6 +21,7 @@ from npgcheck.conformance.diagnosis.reach import Applied
 from npgcheck.conformance.diagnosis.search import FRESH, TELLING, Found
 from npgcheck.conformance.diagnosis.setup import Setup, relative
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.round_numbers import first_round
 
 PART = {"conjugate_gradient": "cg", "advantage_estimate": "gae"}
 #: Recurrences with a wrong rule amplify rounding; their mistakes err by more than a part in ten.
@@ -109,11 +110,9 @@ def _values(
     limit = max(_limit(quantity, r) for r in few)
     if worst(value) > max(limit, 1e-6):
         return
-    for digits in (2, 3, 4, 6, 17):
-        rounded = float(f"{value:.{digits}g}")
-        if worst(rounded) <= limit:
-            yield rounded
-            return
+    found = first_round(value, lambda n: worst(n) <= limit)
+    if found is not None:
+        yield found
 
 
 def _at(change: Any, value: Any, args: Any, nothing: Any) -> Any:

@@ -12,10 +12,10 @@ from npgcheck.conformance.diagnosis.pipeline import Base
 from npgcheck.conformance.diagnosis.predict import MISFITS, gains, variants
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.reconcile import SOLVES
 
 #: Answers on which candidates are screened, after the first telling one.
 SCREEN = 5
-SOLVES = ("natural_gradient", "update", "train", "trust_region_proposal", "trust_region_step")
 #: Quantities that average over states; the others know no weights, rows or critics.
 AVERAGES = (
     "state_distribution", "policy_gradient", "surrogate", "fisher", "fisher_vector_product", "kl",

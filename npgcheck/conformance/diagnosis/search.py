@@ -19,10 +19,11 @@ from npgcheck.conformance.diagnosis import estimate
 from npgcheck.conformance.diagnosis.given import OWN
 from npgcheck.conformance.diagnosis.pipeline import DEFAULTS, OUTSIDE, Pipeline
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, resolution, variants
-from npgcheck.conformance.diagnosis.question import DAMPED, SCREEN, SOLVES, Question
+from npgcheck.conformance.diagnosis.question import DAMPED, SCREEN, Question
 from npgcheck.conformance.diagnosis.reach import Applied, reaches
 from npgcheck.conformance.diagnosis.setup import VARYING, Setup
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.reconcile import SOLVES
 
 #: Fresh answers that a name has to reproduce, spread over all problems.
 FRESH = 40

@@ -10,11 +10,11 @@ from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.diagnosis.asked import Asked
 from npgcheck.conformance.diagnosis.cover import Cover, covers
 from npgcheck.conformance.diagnosis.given import OWN
-from npgcheck.conformance.diagnosis.question import SOLVES
 from npgcheck.conformance.diagnosis.search import Found
 from npgcheck.conformance.diagnosis.setup import VARYING, Setup
 from npgcheck.conformance.fitting import same_number
 from npgcheck.conformance.naming import diagnose
+from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.fitting import Judged, Record
+from npgcheck.conformance.round_numbers import roundest
 
 Array = np.ndarray
 
@@ -66,9 +67,7 @@ def with_lambda(choices: dict[str, Any], stage: str, estimate: float) -> list[di
     """
     if not np.isfinite(estimate) or estimate <= SMALLEST_LAMBDA:
         return [choices]
-    rounded = [float(f"{estimate:.{digits}g}") for digits in (1, 2, 3, 5)]
-    distinct = list(dict.fromkeys([*rounded, float(estimate)]))
-    return [choices, *({**choices, stage: number} for number in distinct)]
+    return [choices, *({**choices, stage: number} for number in roundest(estimate))]
 
 
 def held_damping(declared: dict[str, Any], stage: str, places: Sequence[str]) -> dict[str, float]:

@@ -303,3 +303,14 @@ def test_an_answer_without_a_right_digit_is_no_pass():
         (found,) = Verdict("policy_gradient", ratio=0.8, digits=digits).results()
         assert found.status == status
     assert Verdict("policy_gradient", digits=0.0).results()[0].status == "pass"  # exactly zero
+
+
+def test_a_declared_damping_that_a_kink_hides_is_believed():
+    # a unit that stands 1e-9 before its kink in one of 20 rows: F is known to two digits only
+    step = make(heads.categorical(3), (4, 8), 1, 20, activation="relu", damping=1e-3)
+    weight, bias = step.network._unpack(step.theta)[0][:2]
+    row = step.observations[0]
+    row -= (row @ weight[:, 0] + bias[0] - 1e-9) * weight[:, 0] / (weight[:, 0] @ weight[:, 0])
+    declared = npgcheck.Conventions(damping=1e-3, damping_in="product")
+    report = check(step, "gradient", "fisher_vector_product", "direction", conventions=declared)
+    assert report.passed, str(report)

@@ -337,10 +337,9 @@ class _Check:
         if gradient is not None and product is not None and np.any(gradient):
             unit = max(unit, unit_roundoff(product.dtype))
             krylov = Krylov(product.vector, gradient, unit)
-        damping = next(
-            (v.numbers.get("damping", 0.0) for v in lower if v.quantity == "fisher_vector_product"),
-            0.0,
-        )
+        seen = next((v.numbers for v in lower if v.quantity == "fisher_vector_product"), {})
+        damping = seen.get("damping", 0.0)
+        hidden = seen.get("floor", 0.0) if damping == 0.0 else 0.0
         ascends = None
         step = None
         if delta is not None:
@@ -348,7 +347,7 @@ class _Check:
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
         solve = judge_direction.Solve(
-            gradient, krylov, damping, tuple(lower), ascends, image, unit, step
+            gradient, krylov, damping, tuple(lower), ascends, image, unit, step, hidden
         )
 
         def judge() -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,16 +103,11 @@ def _another(cases: Cases, match: re.Match[str]) -> bool:
     if read is None or factor is None:
         return False
     free = (0, 1, -1, 2, -2) if " g" in name or " x" in name else (0,)
-    return any(
-        holds(
-            cases,
-            lambda c, power=power: (  # type: ignore[misc]
-                factor(c) * (1 - c.problem.mdp.discount) ** power * np.asarray(read(c))
-            ),
-            limit(text),
-        )
-        for power in free
-    )
+
+    def scaled(c: Case, power: int) -> Array:
+        return np.asarray(factor(c) * (1 - c.problem.mdp.discount) ** power * np.asarray(read(c)))
+
+    return any(holds(cases, partial(scaled, power=power), limit(text)) for power in free)
 
 
 # ---- other state weights --------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -199,13 +200,12 @@ def _vector_plus(cases: Cases, match: re.Match[str]) -> bool:
     if along is None:
         return False
     free = (0, 1, -1) if match.group(1) == "g" else (0,)
+
+    def scaled(c: Case, power: int) -> Array:
+        return np.asarray(along(c) * (1 - c.problem.mdp.discount) ** power)
+
     return any(
-        _multiple_plus(
-            cases,
-            match.group(2),
-            lambda c, power=power: along(c) * (1 - c.problem.mdp.discount) ** power,  # type: ignore[misc]
-        )
-        for power in free
+        _multiple_plus(cases, match.group(2), partial(scaled, power=power)) for power in free
     )
 
 

@@ -62,12 +62,16 @@ def _is(left: Array, right: Array) -> bool:
     return float(np.max(np.abs(left - right))) <= HOLDS * size + NOISE
 
 
+def _law_of_all(found: Sequence[float | None], wrong: Sequence[Seen]) -> str:
+    """The law of the numbers, where every answer has one."""
+    numbers = [n for n in found if n is not None]
+    return law(numbers, wrong) if len(numbers) == len(found) else ""
+
+
 def _discount(wrong: Sequence[Seen]) -> str:
     """The same equation with another discount."""
     found = [_coefficient(*_terms(s, _chain(s), None)) for s in wrong]
-    if None in found:
-        return ""
-    text = law(found, wrong)  # type: ignore[arg-type]
+    text = _law_of_all(found, wrong)
     return f"right for the discount {text}" if text else ""
 
 
@@ -82,7 +86,7 @@ def _one_step(wrong: Sequence[Seen]) -> str:
         )
         for s in wrong
     ]
-    text = "" if None in found else law(found, wrong)  # type: ignore[arg-type]
+    text = _law_of_all(found, wrong)
     return f"r + c P V with the exact V, c = {text}" if text else ""
 
 

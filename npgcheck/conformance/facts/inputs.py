@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from npgcheck.conformance.facts.seen import Seen
 
 Array = np.ndarray
 #: θ, observations of all states, state, action.
-Question = tuple[Array, Array, int, object]
+Question = tuple[Array, Array, int, Any]
 Change = Callable[[Seen, Question], Question | None]
 
 
@@ -83,7 +84,7 @@ def _action(by: int) -> Change:
     def change(s: Seen, q: Question) -> Question | None:
         if not s.reference.discrete:
             return None
-        return (*q[:3], (int(q[3]) + by) % s.problem.num_actions)  # type: ignore[call-overload]
+        return (*q[:3], (int(q[3]) + by) % s.problem.num_actions)
 
     return change
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def _factor(seen: Sequence[Seen]) -> str:
 def _order(seen: Sequence[Seen]) -> str:
     """The same numbers in other places."""
     for text, order in ORDERS.items():
-        if all_close(seen, lambda s, order=order: _reordered(s, order)):  # type: ignore[misc]
+        if all_close(seen, partial(_reordered, order=order)):
             return text
     telling = [s for s in seen if s.exact.ndim == 1 and _distinct(s.exact)]
     if telling and all_close(seen, _sorted_like):
@@ -299,13 +300,18 @@ def entrywise(seen: Sequence[Seen]) -> str:
         return ""
     with np.errstate(all="ignore"):
         for text, function in FUNCTIONS.items():
-            if all_close(seen, lambda s, f=function: _finite(f(s.exact))):  # type: ignore[misc]
+            if all_close(seen, partial(_applied, function=function)):
                 return f"each number is {text}, x the exact one"
     return _clipped(seen) or _affine(wrong) or _standardised(wrong)
 
 
-def _finite(values: Array) -> Array | None:
+def _applied(s: Seen, function: Callable[[Array], Array]) -> Array | None:
+    values = function(s.exact)
     return values if np.isfinite(values).all() else None
+
+
+def _cut_off(s: Seen, bounds: tuple[float | None, float | None]) -> Array:
+    return np.clip(s.exact, *bounds)
 
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
@@ -339,7 +345,7 @@ def _clipped(seen: Sequence[Seen]) -> str:
     low, high = float(cut.min()), float(cut.max())
     if high - low <= REPRODUCED * max(abs(low), abs(high)):
         for side, bounds in (("at least", (low, None)), ("at most", (None, low))):
-            if all_close(seen, lambda s, b=bounds: np.clip(s.exact, *b)):  # type: ignore[misc]
+            if all_close(seen, partial(_cut_off, bounds=bounds)):
                 return f"each number is {side} {number_text(low)}, else right: cut off"
         return ""
     if not all_close(seen, lambda s: np.clip(s.exact, low, high)):

@@ -169,3 +169,11 @@ def test_the_start_of_a_solver_is_what_it_returns_without_an_iteration():
     report = verify({"conjugate_gradient": other}, "conjugate_gradient")
     assert statuses(report) == {"conjugate_gradient": "fail"}
     assert named(report, "conjugate_gradient") == {}
+
+
+def test_a_factor_beside_a_number_is_found_as_a_pair():
+    def doubled_with_decay(self, p):
+        return 2 * ExactSoftmax.policy_gradient(self, p) - 0.03 * p.theta
+
+    report = verify(subject(policy_gradient=doubled_with_decay), G, F)
+    assert named(report, G) == {"gradient-factor-two": None, "weight-decay-left-in": 0.03}

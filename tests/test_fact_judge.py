@@ -176,6 +176,11 @@ TRIED = [
         [case(M / 2, M), case(4 * M, M)],
     ),
     (
+        "vᵀFv < 0 for some v in 1 of 2 wrong answers",
+        [case(M - 9 * np.eye(len(M)), M), case(2 * M @ M.T, M)],
+        [case(2 * M @ M.T, M), case(3 * M @ M.T, M)],
+    ),
+    (
         "the step grows with the power 1 of max_kl, not 0.5",
         [case(U, V, args=(1.0,)), case(4 * U, V, args=(4.0,))],
         [case(U, V, args=(1.0,)), case(2 * U, V, args=(4.0,))],

@@ -177,6 +177,7 @@ def test_numbers_are_written_as_people_write_them():
         ("every-third-coordinate-frozen", "policy_gradient", "right except for zeros in coord"),
         ("gae-clipped", "advantage_estimate", "as if of other residuals δ: each number is cut"),
         ("returns-nothing", "fisher", "returned something that is no array of numbers"),
+        ("hessian-of-the-objective", "fisher", "vᵀFv < 0 for some v in"),
         ("dropout-left-on", "score", "the numbers are others in every call"),
     ],
 )

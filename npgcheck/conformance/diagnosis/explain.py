@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.contract import in_order
-from npgcheck.conformance.diagnosis.asked import ask, pose
-from npgcheck.conformance.diagnosis.cover import below, cover, follows, repeats
+from npgcheck.conformance.diagnosis.asked import ask
+from npgcheck.conformance.diagnosis.cover import cover, follows, repeats
 from npgcheck.conformance.diagnosis.search import Search
-from npgcheck.conformance.diagnosis.writing import write, write_one
+from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
@@ -28,11 +28,6 @@ def name_mistakes(state: Run) -> None:
     if not refuted:
         return
     search = Search()
-    _name_them(state, search, refuted)
-    _trace_inaccuracy(state, search)
-
-
-def _name_them(state: Run, search: Search, refuted: list[str]) -> None:
     asked = [ask(state, search, q) for q in refuted]
     chosen = cover(state, search, asked)
     if chosen is None:  # several mistakes: each quantity for itself, told names first
@@ -88,22 +83,6 @@ def _pass_accuracy_on(state: Run) -> None:
             )
             for r in state.results[quantity]
         ]
-
-
-def _trace_inaccuracy(state: Run, search: Search) -> None:
-    """What is right to a few digits only may follow from a mistake below that has a name."""
-    for quantity in in_order(state.results):
-        told = [d for r in state.results[quantity] if r.kind == "value" for d in r.diagnosis]
-        if not any(d.choice == "limited-accuracy" for d in told):
-            continue
-        posed = pose(state, quantity)
-        if posed is None:
-            continue
-        for applied in below(state, (), quantity):
-            found = search.under(applied, posed)
-            if found is not None:
-                write_one(state, quantity, found)
-                break
 
 
 def _unexplained(state: Run, quantity: str) -> bool:

@@ -47,11 +47,6 @@ def _equals(one: Asked, found: Found, cover: Cover) -> set[frozenset[str]]:
     return {names for names in acting if names and names != found.names}
 
 
-def write_one(state: Run, quantity: str, found: Found) -> None:
-    """Puts one explanation into the results of one quantity."""
-    _put(state, quantity, found, _diagnosis(found, ()))
-
-
 def _put(state: Run, quantity: str, found: Found, diagnosis: tuple[Diagnosis, ...]) -> None:
     broken = _broken(state, quantity, found.setup)
     state.results[quantity] = [

@@ -300,6 +300,27 @@ def _trace(cases: Cases, match: re.Match[str]) -> bool:
     )
 
 
+def _negative(cases: Cases, match: re.Match[str]) -> bool:
+    """How many matrices have a direction of negative curvature."""
+    below, total = int(match.group(1)), int(match.group(2))
+    found = wrong_of(cases)
+    sure = sum(not c.unclear for c in found)
+    more = sum(c.unclear for c in cases)
+    count = sum(_indefinite(np.asarray(c.yours)) for c in found)
+    return below > 0 and count == below and sure <= total <= sure + more
+
+
+def _indefinite(matrix: Array) -> bool:
+    """Whether M + M^T, shifted by rounding, has no Cholesky factor."""
+    both = matrix + matrix.T
+    shift = 1e-6 * float(np.linalg.norm(both, 2))
+    try:
+        np.linalg.cholesky(both + shift * np.eye(len(both)))
+    except np.linalg.LinAlgError:
+        return True
+    return False
+
+
 def _seen(c: Case, vector: Array) -> Array:
     """The part of a direction that the policy shows."""
     if c.metric is None:
@@ -343,6 +364,7 @@ SENTENCES: tuple[tuple[str, Judge], ...] = (
     ),
     (r"of the other sign in (\d+) of (\d+) wrong answers", _other_sign),
     ("its trace is (.+) to (.+) times the exact one", _trace),
+    (r"vᵀFv < 0 for some v in (\d+) of (\d+) wrong answers", _negative),
     ("off by at (most|least) (.+) of the largest entry", _range),
 )
 """Patterns and their judges."""

@@ -17,6 +17,8 @@ SMALL_ANGLE, LARGE_ANGLE = 30, 60
 SMALLEST_ANGLE = 1.0
 #: … and so are errors relative to the largest entry.
 SMALL_ERROR, LARGE_ERROR = 0.1, 0.5
+#: An eigenvalue is negative when it is below this share of the largest: far beyond rounding.
+NEGATIVE = 1e-6
 #: Problems that such a statement needs.
 ENOUGH = 12
 
@@ -29,6 +31,7 @@ def sizes(wrong: Sequence[Seen]) -> Iterator[str]:
     yield _range(wrong)
     yield _side(wrong)
     yield _trace(wrong)
+    yield _negative(wrong)
 
 
 def relative(s: Seen) -> float:
@@ -163,6 +166,15 @@ def _trace(wrong: Sequence[Seen]) -> str:
         return ""
     low, high = _floor(min(ratios)), -_floor(-max(ratios))
     return f"its trace is {low:g} to {high:g} times the exact one"
+
+
+def _negative(wrong: Sequence[Seen]) -> str:
+    """How many matrices have a negative eigenvalue, which no Fisher matrix has."""
+    if wrong[0].quantity != "fisher":
+        return ""
+    spectra = [np.linalg.eigvalsh(0.5 * (s.yours + s.yours.T)) for s in wrong]
+    below = sum(bool(v[0] < -NEGATIVE * np.abs(v).max()) for v in spectra)
+    return f"vᵀFv < 0 for some v in {below} of {len(wrong)} wrong answers" if below else ""
 
 
 def _floor(number: float) -> float:

@@ -1,5 +1,7 @@
 """Directional derivatives of outputs: against tangents by hand, with errors that are bounds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,23 @@ def test_a_kink_at_theta_is_seen_and_counted():
     found = differences.along(rng.standard_normal(len(theta)))
     assert found.kinks == 1
     assert np.argmax(found.bias) == 3
+
+
+def test_a_jump_of_the_second_derivative_never_looks_smooth():
+    # One unit with ELU in one row. Where its jump lies just within the widest difference, it alone
+    # is disturbed, by little, and successive extrapolations still seem to gain.
+    smooth = np.linspace(0.1, 1.0, 20)
+
+    def outputs(at, distance):
+        x = at[0] - distance
+        elu = x if x > 0 else np.expm1(x)
+        return np.array([elu + np.sin(at[1]), *np.sin(smooth + at[0])])[:, None]
+
+    for distance in (*np.geomspace(1e-5, 0.02, 200), 2.0**-8 - 1.8e-6, 2.0**-10 - 1.75e-6):
+        differences = Differences(partial(outputs, distance=distance), np.array([0.0, 1.0]))
+        found = differences.along(np.array([1.0, 0.0]))
+        gap = np.abs(found.value[0, 0] - np.exp(-distance))
+        assert gap <= 4.0 * found.bias[0, 0] + 12.0 * found.noise[0, 0], distance
 
 
 def test_kinks_at_theta_whose_jumps_cancel_are_seen():

@@ -28,6 +28,7 @@ from npgcheck.step.policy import Policy, PolicyIgnoresTheta, RandomPolicy, read_
 from npgcheck.step.probes import Probes, random_directions
 from npgcheck.step.rows import Rows
 from npgcheck.step.summary import refused, summarise
+from npgcheck.step.system import Solve
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
 
@@ -346,9 +347,7 @@ class _Check:
             ascends = judge_step.expected_gain(self.probes, delta) > 0
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
-        solve = judge_direction.Solve(
-            gradient, krylov, damping, tuple(lower), ascends, image, unit, step, hidden
-        )
+        solve = Solve(gradient, krylov, damping, tuple(lower), ascends, image, unit, step, hidden)
 
         def judge() -> Verdict:
             return judge_direction.judge(self.probes, x, dtype, solve, self.declared)

@@ -7,17 +7,15 @@ wrong with F or g is explained by them, and the solver is judged by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, iterates, names, solvers, variants
-from npgcheck.step.iterates import SINGLE
-from npgcheck.step.krylov import Krylov
+from npgcheck.step import fit, iterates, names, solvers, unsolved, variants
 from npgcheck.step.probes import Probes, values
+from npgcheck.step.system import Solve
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
 
@@ -25,38 +23,8 @@ Array = np.ndarray
 
 #: Absolute tolerances on rᵀr that libraries use are 1e-10 and smaller; this leaves room.
 SMALL = 1e-6
-#: x is a multiple of g where what is left of it beside g is so small: a few round-offs per entry,
-#: and in double precision a gradient that was summed in another order.
-ROUNDED, ALONG = 32.0, 1e-10
 #: What another λ leaves of g, in units of what the product's own λ leaves, where it is the solve's.
 LESS = 0.1
-
-
-@dataclass
-class Solve:
-    """What is known of the system that x should solve.
-
-    Attributes:
-        gradient: (D,), the user's, or None.
-        krylov: of the user's product and gradient, or None where one of them was not given.
-        damping: λ that the product carries already.
-        lower: the verdicts on the product and the gradient.
-        ascends: whether the step that was taken goes up, None where it was not given.
-        image: (D,), the user's product at x, or None where it was not given.
-        unit: the round-off of x, of the product and of the policy's outputs, whichever is largest.
-        step_factor: √(2δ / xᵀFx), the factor from the direction to the step, where δ is known.
-        hidden: λ that the product may carry unseen, as rounding or kinks hide it.
-    """
-
-    gradient: Array | None
-    krylov: Krylov | None
-    damping: float
-    lower: tuple[Verdict, ...]
-    ascends: bool | None
-    image: Array | None
-    unit: float
-    step_factor: float | None = None
-    hidden: float = 0.0
 
 
 def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str, Any]) -> Verdict:
@@ -66,7 +34,7 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
     _by_residual(probes, x, dtype, solve, declared, verdict)
     if solve.krylov is None:
         if verdict.status == "fail" and not verdict.reason:
-            _without_the_system(probes, verdict, x, solve, declared)
+            unsolved.without_the_system(probes, verdict, x, solve, declared)
         return verdict
     if _by_iterates(x, solve, declared, verdict) and verdict.status in ("pass", "deviates"):
         inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
@@ -182,62 +150,6 @@ def _is_solve(x: Array, sign: float, damping: float, solve: Solve, held: list[fl
     return left <= (1.0 if damping in held else LESS) * own or left <= 1e3 * solve.krylov.unit
 
 
-def _without_the_system(
-    probes: Probes, verdict: Verdict, x: Array, solve: Solve, declared: dict[str, Any]
-) -> None:
-    """What every iterate of conjugate gradient obeys, where its spaces are not known."""
-    implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
-    written = float(f"{implied:.3g}")
-    shown = implied > 10.0 * budget and abs(implied - written) <= max(1e-6 * implied, budget)
-    if shown and solve.gradient is not None and _is_multiple(x, solve.gradient, solve.unit):
-        # a multiple of g is the first iterate too, for the λ that this gives
-        verdict.numbers["damping"] = written
-        verdict.explain([names.named("damping", written)], declared)
-        return
-    if solve.gradient is not None and _parallel(x, solve.gradient, solve, verdict):
-        return
-    if verdict.numbers["sign"] < 0 and not _loss(solve) and not solve.ascends:
-        verdict.diagnoses = (names.named("ascent-descent-sign"),)
-        return
-    wanted = declared.get("damping", solve.damping or None)
-    # plain runs that lose orthogonality keep gᵀx = xᵀ(F + λI)x to this
-    slack = solvers.SELF_CONSISTENT * verdict.numbers["gained"] if solve.unit > SINGLE else 0.0
-    if implied < -budget - slack:
-        verdict.reason = (
-            "xᵀFx exceeds gᵀx, which no iterate of conjugate gradient does, damped or not"
-        )
-    elif wanted is not None and abs(implied - wanted) > budget + slack + 1e-3 * wanted:
-        if implied > wanted and _orthogonal(probes, solve, verdict.numbers["sign"]):
-            verdict.numbers["damping"] = wanted
-            _left_open(verdict, "its residual is orthogonal to (F + λI)x; whether it is MINRES's")
-            return
-        verdict.reason = (
-            f"xᵀ(F + λI)x = gᵀx needs λ = {implied:.6g}, where λ = {wanted:.6g} is declared or "
-            "in the product"
-        )
-    else:
-        verdict.numbers["damping"] = implied if implied > 10.0 * budget else 0.0
-        _left_open(verdict, "whether it is an iterate of conjugate gradient")
-
-
-def _left_open(verdict: Verdict, what: str) -> None:
-    verdict.status = "skip"
-    verdict.reason = (
-        f"not the exact solution; {what} can be told where gradient and fisher_vector_product are "
-        "given"
-    )
-
-
-def _orthogonal(probes: Probes, solve: Solve, sign: float) -> bool:
-    """Whether Mx ⟂ g − Mx, with the user's product M and the exact g."""
-    image = solve.image
-    if image is None:
-        return False
-    plain = next(iter(variants.gradients(probes.rows)))
-    slope = sign * probes.rows.slope(plain.cotangent, plain.size, image).value
-    return solvers.orthogonal(slope, float(image @ image), solve.unit)
-
-
 def _conclude(
     verdict: Verdict,
     said: list[Diagnosis],
@@ -248,7 +160,7 @@ def _conclude(
     """The status of a solve whose λ is known, and whether that λ is the product's."""
     verdict.numbers["damping"] = number
     flipped = any(d.choice == "gradient-of-the-loss" for d in said)
-    if flipped and not _loss(solve) and not solve.ascends:
+    if flipped and not solve.of_the_loss and not solve.ascends:
         said = [d for d in said if d.choice != "gradient-of-the-loss"]
         said.insert(0, names.named("ascent-descent-sign"))
     verdict.explain(said, declared)
@@ -269,10 +181,6 @@ def _same(a: float, b: float) -> bool:
     return abs(a - b) <= 1e-3 * max(abs(a), abs(b))
 
 
-def _loss(solve: Solve) -> bool:
-    return any(d.choice == "gradient-of-the-loss" for v in solve.lower for d in v.diagnoses)
-
-
 def _floor(budgets: Array, shifted: Array) -> float:
     with np.errstate(divide="ignore"):
         return float(np.min(budgets / np.abs(shifted)))
@@ -289,12 +197,12 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
     if match is None:
         if verdict.status != "fail":
-            _mistaken(x, krylov, verdict)
+            unsolved.mistaken(x, krylov, verdict)
             return False
         if _minimises_residual(x, solve, verdict, declared):
             return True
-        if not verdict.reason and not _facts(x, solve, verdict):
-            _undecided(x, solve, verdict, declared)
+        if not verdict.reason and not unsolved.facts(x, solve, verdict):
+            unsolved.undecided(x, solve, verdict, declared)
             return verdict.status != "fail"
         return False
     total = solve.damping + match.extra
@@ -308,67 +216,6 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     _conclude(verdict, said, total, solve, declared)
     if not match.solved:
         _hold_iterations(match.k, declared, verdict)
-    return True
-
-
-def _is_multiple(x: Array, g: Array, unit: float) -> bool:
-    """Whether x = c g as far as its entries are rounded."""
-    square = float(g @ g)
-    if square == 0.0:
-        return False
-    aside = float(np.linalg.norm(x - float(x @ g) / square * g))
-    return aside <= max(ALONG, ROUNDED * unit) * float(np.linalg.norm(x))
-
-
-def _parallel(x: Array, g: Array, solve: Solve, verdict: Verdict) -> bool:
-    """Whether x is a multiple of g: no system was solved."""
-    norm, krylov = float(np.linalg.norm(g)), solve.krylov
-    if not _is_multiple(x, g, solve.unit):
-        return False
-    factor = float(x @ g) / norm**2
-    if krylov is not None and factor > 0:
-        # x = gᵀg / (gᵀ(F + λI)g) g is the first iterate, for the λ that this gives
-        damping = 1.0 / factor - float(g @ krylov.product(g)) / norm**2
-        round_one = float(f"{damping:.3g}")
-        if round_one > 0 and abs(damping - round_one) <= max(1e-6, 1e3 * krylov.unit) * damping:
-            said = [names.named("damping", round_one), names.named("truncated-cg", 1.0)]
-            verdict.explain(said, {})
-            verdict.numbers["damping"] = round_one
-            return True
-    note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
-    verdict.status = "fail"
-    verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
-    return True
-
-
-def _facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
-    """Whether something is known of a direction that is no iterate: its name, or its factor."""
-    krylov = solve.krylov
-    assert krylov is not None
-    if _parallel(x, krylov.right, solve, verdict):
-        return True
-    if (name := iterates.misapplied(x, krylov)) is not None:
-        verdict.diagnoses = (names.named(name),)
-        return True
-    first = iterates.holding(x, krylov)
-    if first is None:
-        return False
-    if (run := iterates.biased(x, krylov, first)) is not None:
-        k, epsilon = run
-        said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
-        verdict.explain(said, {})
-        return True
-    factor = iterates.multiple(x, krylov, first)
-    if factor is None or abs(factor - 1.0) < 1e-3:
-        return False
-    if abs(float(np.linalg.norm(x)) - 1.0) < 1e-6:
-        verdict.diagnoses = (names.named("direction-normalised"),)
-        return True
-    what = fit.as_people_write(factor)
-    step = solve.step_factor
-    if step is not None and abs(step - 1.0) < 1e-3:
-        what += ", and as long as max_kl allows: this is the step, not its direction"
-    verdict.reason = f"it is the solution times {what}"
     return True
 
 
@@ -394,49 +241,3 @@ def _hold_iterations(k: int, declared: dict[str, Any], verdict: Verdict) -> None
     if wanted and int(wanted) != k:
         verdict.status = "fail"
         verdict.reason = f"{int(wanted)} iterations are declared, x is the iterate after {k}"
-
-
-def _mistaken(x: Array, krylov: Krylov, verdict: Verdict) -> bool:
-    """Whether x is what a wrong recurrence gives, to its last digits: then it is no accident that
-    it solves the system as far as single precision can tell."""
-    wrong = solvers.mistaken(x, krylov)
-    if wrong is None:
-        return False
-    it_is = f"iterate {wrong.iterations} of another recurrence"
-    if wrong.note:
-        it_is += f", in which {wrong.note}"
-    if verdict.status != "fail":
-        verdict.reason = f"within the budget, but to all its digits {it_is}"
-    elif not wrong.name:
-        verdict.reason = it_is
-    verdict.status, verdict.diagnoses = "fail", ()
-    if wrong.name:
-        verdict.diagnoses = (names.named(wrong.name),)
-    return True
-
-
-def _undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> None:
-    """What is left to be said: a wrong recurrence, another right solver, or neither."""
-    krylov = solve.krylov
-    assert krylov is not None
-    if _mistaken(x, krylov, verdict):
-        return
-    apart = solvers.undetermined(x, krylov, bool(solve.damping))
-    held = float(declared.get("damping") or 0.0) - solve.damping
-    more = max(0.0, held) if solve.damping or held > 0 else None
-    other = "" if apart else solvers.approximates(x, krylov, more)
-    if apart:
-        verdict.reason = (
-            f"right runs of conjugate gradient differ here by {100 * apart:.0f} %, losing "
-            "orthogonality; judge it in float64, with more damping or fewer iterations"
-        )
-    elif other:
-        verdict.reason = f"no iterate of plain conjugate gradient; {other}"
-    else:
-        verdict.reason = (
-            "it solves no system with the product and the gradient that were given: "
-            + solvers.describe(x, krylov)
-        )
-        return
-    verdict.numbers["damping"] = solve.damping
-    verdict.status = "skip"

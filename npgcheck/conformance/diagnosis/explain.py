@@ -23,7 +23,6 @@ from npgcheck.conformance.run_state import Run
 def name_mistakes(state: Run) -> None:
     """Fills in the diagnosis of refuted quantities that no convention explained."""
     _name_singular_solves(state)
-    _pass_accuracy_on(state)
     refuted = [q for q in in_order(state.results) if _unexplained(state, q)]
     if not refuted:
         return
@@ -47,40 +46,11 @@ def _name_singular_solves(state: Run) -> None:
     """A plain solve with a singular matrix says so itself."""
     entry = BY_NAME["no-damping"]
     named = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
-    for quantity in _solves(state):
+    for quantity in (q for q in SOLVES if q in state.results):
         state.results[quantity] = [
             replace(r, diagnosis=(named,))
             if r.kind == "contract" and r.status == "fail" and "Singular matrix" in r.reason
             else r
-            for r in state.results[quantity]
-        ]
-
-
-def _solves(state: Run) -> list[str]:
-    """The solves that were judged."""
-    return [q for q in SOLVES if q in state.results]
-
-
-def _pass_accuracy_on(state: Run) -> None:
-    """A solve is no more accurate than its own F and g: then no tolerance of its own is seen."""
-    below = ("policy_gradient", "fisher", "fisher_vector_product")
-    coarse = [d for q in below for r in state.results.get(q, ()) for d in r.diagnosis]
-    if not any(d.choice == "limited-accuracy" for d in coarse):
-        return
-    entry = BY_NAME["limited-accuracy"]
-
-    def renamed(d: Diagnosis) -> Diagnosis:
-        if d.choice != "cg-stopped-at-a-tolerance":
-            return d
-        return Diagnosis(entry.stage, entry.name, entry.kind, d.value, entry.said())
-
-    for quantity in _solves(state):
-        state.results[quantity] = [
-            replace(
-                r,
-                diagnosis=tuple(renamed(d) for d in r.diagnosis),
-                reason=r.reason.replace(BY_NAME["cg-stopped-at-a-tolerance"].said(), entry.said()),
-            )
             for r in state.results[quantity]
         ]
 

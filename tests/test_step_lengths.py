@@ -89,3 +89,21 @@ def test_shrinks():
     assert shrinks(0.125, 1e-9) == "0.5^3"
     assert shrinks(0.8**7, 1e-9, USUAL, 5) == ""
     assert shrinks(1.0, 1e-9) == shrinks(1.3, 1e-9) == shrinks(-0.5, 1e-9) == ""
+
+
+@pytest.mark.parametrize("form", [1e-7, 1e-9, 1e-11])
+def test_an_epsilon_under_the_root_is_recognised_where_it_shows(form):
+    def found(epsilon):
+        factor = math.sqrt(2 * DELTA / (form + epsilon))
+        return recognise(Measures(factor, DELTA, form, form, length=1.0), 1e-6)
+
+    assert found(1e-8).epsilon.startswith("1e-08 is added to xᵀFx")
+    assert found(1e-8).known
+    assert not found(0.0).epsilon
+    assert not found(3e-8).epsilon
+
+
+def test_an_epsilon_that_does_not_show_is_not_told():
+    factor = math.sqrt(2 * DELTA / (UNDAMPED + 1e-8))
+    found = recognise(Measures(factor, DELTA, UNDAMPED, UNDAMPED), 1e-6)
+    assert (found.epsilon, found.rule, found.known) == ("", "", True)

@@ -314,3 +314,34 @@ def test_a_declared_damping_that_a_kink_hides_is_believed():
     declared = npgcheck.Conventions(damping=1e-3, damping_in="product")
     report = check(step, "gradient", "fisher_vector_product", "direction", conventions=declared)
     assert report.passed, str(report)
+
+
+@pytest.mark.parametrize(("scale", "status"), [(1e-5, "deviates"), (1.0, "fail")])
+def test_a_direction_of_zero_is_judged_without_the_gradient_too(scale, status):
+    step = make()
+    tiny = scale * step.advantages
+    report = check(step, advantages=tiny, direction=np.zeros_like(step.theta))
+    assert result(report, "natural_gradient").status == status
+    # no advantages, no gradient: then zero is the solution
+    report = check(step, advantages=0.0 * tiny, direction=np.zeros_like(step.theta))
+    assert result(report, "natural_gradient").status == "pass"
+
+
+def test_a_variant_with_the_same_numbers_explains_nothing():
+    # log σ is no parameter here, so that every block for it is the right one
+    rng = np.random.default_rng(0)
+    observations, theta = rng.standard_normal((200, 3)), rng.standard_normal(6)
+    actions, advantages = rng.standard_normal((200, 2)), rng.standard_normal(200)
+    spread = np.full((200, 2), -2.0)
+
+    def policy(at, rows):
+        return rows @ at.reshape(3, 2), spread
+
+    def product(v):  # by finite differences, so that it is a little off
+        exact = observations.T @ (observations @ v.reshape(3, 2)) * np.exp(4.0) / 200
+        return exact.ravel() * (1.0 + 1e-9 * np.sin(1e3 * v))
+
+    report = npgcheck.check_step(
+        policy, theta, observations, actions, advantages, fisher_vector_product=product
+    )
+    assert names(report, "fisher_vector_product") == ["finite-difference-eps"]

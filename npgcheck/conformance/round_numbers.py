@@ -14,6 +14,12 @@ def roundest(number: float) -> list[float]:
     return list(dict.fromkeys([*rounded, float(number)]))
 
 
+def written(number: float, slack: float) -> float | None:
+    """The number of three digits that it is within ``slack``, or None."""
+    short = float(f"{number:.3g}")
+    return short if abs(number - short) <= slack else None
+
+
 def first_round(number: float, holds: Callable[[float], bool]) -> float | None:
     """The roundest of these numbers for which something holds; None where it holds for none."""
     return next((n for n in roundest(number) if holds(n)), None)

@@ -90,21 +90,21 @@ class Differences:
         #: Directions are scaled to the size of θ, so that a step means the same for all of them.
         self.size = max(float(np.linalg.norm(theta)), 1.0)
         self.center = outputs(theta)
-        self._line = np.random.default_rng(seed).standard_normal(len(theta))
-        self._line *= self.size / np.linalg.norm(self._line)
-        self.noise = self._measure_noise()
+        line = np.random.default_rng(seed).standard_normal(len(theta))
+        line *= self.size / np.linalg.norm(line)
+        self.noise, second = self._measure_noise(NOISE_SPACING * line)
         #: (N, 1): rows with a kink at θ. Along some directions it does not show: units whose jumps
         #: cancel, as in ReLU(θ₁) − ReLU(θ₂) along (1, −1), and yet the slope is any number there.
-        self.at_theta = self._look_at_theta()
+        self.at_theta = self._look_at_theta(line, second)
         self._kinked = bool(self.at_theta.any())
         self._known: dict[bytes, Directional] = {}
 
-    def _measure_noise(self) -> float:
-        """The rounding of the noisiest output, from fourth differences along a random line."""
-        direction = NOISE_SPACING * self._line
+    def _measure_noise(self, direction: Array) -> tuple[float, tuple[Array, Array]]:
+        """The rounding of the noisiest output, from fourth differences along a random line, and
+        the second differences there, over two spacings and over one."""
         steps = [self._outputs(self.theta + k * direction) for k in (-2, -1, 1, 2)]
         near, far = steps[1] - 2 * self.center + steps[2], steps[0] - 2 * self.center + steps[3]
-        self._second = (far / (2 * NOISE_SPACING), near / NOISE_SPACING)
+        second = (far / (2 * NOISE_SPACING), near / NOISE_SPACING)
         fourth = steps[0] - 4 * steps[1] + 6 * self.center - 4 * steps[2] + steps[3]
         moved = np.abs(steps[3] - steps[0]).max(axis=1, keepdims=True)
         #: (N, 1): how far a random direction of the size of θ moves a row.
@@ -114,14 +114,14 @@ class Differences:
         # kink are no rounding, and the median (0.67 σ) does not see them.
         half, most = np.quantile(np.abs(fourth), (0.5, 0.9), axis=0) / math.sqrt(70.0)
         column = np.minimum(most / 1.64, 8.0 * half / 0.67)
-        return max(float(column.max()), 2.0**-54 * float(np.abs(self.center).max()))
+        return max(float(column.max()), 2.0**-54 * float(np.abs(self.center).max())), second
 
-    def _look_at_theta(self) -> Array:
+    def _look_at_theta(self, line: Array, second: tuple[Array, Array]) -> Array:
         """(N, 1): rows with a kink at θ; looked for in earnest where one may be near."""
-        near = self._at_theta(*self._second, NOISE_SPACING)
+        near = self._at_theta(*second, NOISE_SPACING)
         if not near.any():
             return near
-        wide, fine = (self._central(self._line, t)[1] for t in KINK_STEPS[-2:])
+        wide, fine = (self._central(line, t)[1] for t in KINK_STEPS[-2:])
         return near & self._at_theta(wide, fine, KINK_STEPS[-1])
 
     def along(self, vector: Array) -> Directional:

@@ -90,6 +90,12 @@ def estimate(
     return factor, shift
 
 
+def floor(budgets: Array, shifted: Array) -> float:
+    """The smallest shift that would have shown."""
+    with np.errstate(divide="ignore"):
+        return float(np.min(budgets / np.abs(shifted)))
+
+
 def is_round(number: float) -> bool:
     """Whether the number has at most three digits, as numbers that people write do."""
     return number == float(f"{number:.3g}")

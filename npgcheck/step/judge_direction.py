@@ -56,8 +56,9 @@ def judge_zero(probes: Probes, gradient: Array | None, declared: dict[str, Any])
         declared: the conventions that are declared.
     """
     verdict = Verdict("natural_gradient", compared=1)
-    square, sign = _square(probes), "≈"
-    if gradient is not None:
+    if gradient is None:
+        square, sign = _square(probes), "≈"
+    else:
         square, sign = float(gradient @ gradient), "="
     if square == 0.0:
         return verdict
@@ -113,7 +114,7 @@ def _by_residual(
         "implied": implied,
         "implied_budget": budgets[along] / norm**2,
         "gained": abs(right[along]) / norm**2,
-        "floor": _floor(budgets, shifted),
+        "floor": fit.floor(budgets, shifted),
     }
     verdict.yours, verdict.exact = image, right
     verdict.where = f"F x beside g, products with {', '.join(probes.directions)}"
@@ -179,11 +180,6 @@ def _conclude(
 
 def _same(a: float, b: float) -> bool:
     return abs(a - b) <= 1e-3 * max(abs(a), abs(b))
-
-
-def _floor(budgets: Array, shifted: Array) -> float:
-    with np.errstate(divide="ignore"):
-        return float(np.min(budgets / np.abs(shifted)))
 
 
 def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict) -> bool:

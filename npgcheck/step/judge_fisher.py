@@ -75,7 +75,7 @@ def judge(
             break  # every further variant is at least that
     assert plain is not None
     fitted, exact, budgets = plain
-    verdict.numbers = {"damping": 0.0, "factor": 1.0, "floor": _floor(budgets, shifted)}
+    verdict.numbers = {"damping": 0.0, "factor": 1.0, "floor": fit.floor(budgets, shifted)}
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     first = len(directions) * asked.index(asked[-1]) if asked else 0
@@ -250,12 +250,6 @@ def _by_differences(
             said = f"F v right to {verdict.digits:.1f} digits only, as by finite differences"
             return [names.named("finite-difference-eps", note=said), *more]
     return []
-
-
-def _floor(budgets: Array, shifted: Array) -> float:
-    """The smallest λ that would have shown."""
-    with np.errstate(divide="ignore"):
-        return float(np.min(budgets / np.abs(shifted)))
 
 
 def _facts(

@@ -97,8 +97,7 @@ def _least_bonus(bonus: list[Sum] | None, budgets: Array) -> float:
     """The smallest coefficient of an entropy bonus that shows; infinite where ∇H = 0."""
     if bonus is None:
         return np.inf
-    with np.errstate(divide="ignore"):
-        return float(np.min(budgets / np.abs(values(bonus))))
+    return fit.floor(budgets, values(bonus))
 
 
 def _entropy(probes: Probes, declared: dict[str, Any]) -> list[Sum] | None:

@@ -95,8 +95,9 @@ def recognise(m: Measures, tolerance: float) -> Length:
             break
         for full, rule, note in _with_epsilon(m, tolerance):
             fraction = m.factor / full
-            found = shrinks(fraction, tolerance, USUAL, USUAL_SHRINKS)
-            if found or _near(m.factor, full, tolerance):
+            sharp = tolerance <= SHARP
+            found = shrinks(fraction, tolerance, USUAL, USUAL_SHRINKS) if sharp else ""
+            if found or (tolerance <= BLUNT and _near(m.factor, full, tolerance)):
                 return Length(m.factor / rights[0][0], rule, found, epsilon=note)
         for full, name, note in wrongs:
             if tolerance <= BLUNT and _near(m.factor, full, tolerance):

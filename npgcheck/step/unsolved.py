@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from npgcheck.conformance.round_numbers import written
 from npgcheck.step import fit, iterates, names, solvers, variants
 from npgcheck.step.iterates import SINGLE
 from npgcheck.step.krylov import Krylov
@@ -29,12 +30,12 @@ def without_the_system(
 ) -> None:
     """What every iterate of conjugate gradient obeys, where its spaces are not known."""
     implied, budget = verdict.numbers["implied"], verdict.numbers["implied_budget"]
-    written = float(f"{implied:.3g}")
-    shown = implied > 10.0 * budget and abs(implied - written) <= max(1e-6 * implied, budget)
-    if shown and solve.gradient is not None and _is_multiple(x, solve.gradient, solve.unit):
+    number = written(implied, max(1e-6 * implied, budget)) if implied > 10.0 * budget else None
+    along = solve.gradient is not None and _is_multiple(x, solve.gradient, solve.unit)
+    if number is not None and along:
         # a multiple of g is the first iterate too, for the λ that this gives
-        verdict.numbers["damping"] = written
-        verdict.explain([names.named("damping", written)], declared)
+        verdict.numbers["damping"] = number
+        verdict.explain([names.named("damping", number)], declared)
         return
     if solve.gradient is not None and parallel(x, solve.gradient, solve, verdict):
         return
@@ -98,11 +99,11 @@ def parallel(x: Array, g: Array, solve: Solve, verdict: Verdict) -> bool:
     if krylov is not None and factor > 0:
         # x = gᵀg / (gᵀ(F + λI)g) g is the first iterate, for the λ that this gives
         damping = 1.0 / factor - float(g @ krylov.product(g)) / norm**2
-        round_one = float(f"{damping:.3g}")
-        if round_one > 0 and abs(damping - round_one) <= max(1e-6, 1e3 * krylov.unit) * damping:
-            said = [names.named("damping", round_one), names.named("truncated-cg", 1.0)]
+        number = written(damping, max(1e-6, 1e3 * krylov.unit) * damping)
+        if number is not None and number > 0:
+            said = [names.named("damping", number), names.named("truncated-cg", 1.0)]
             verdict.explain(said, {})
-            verdict.numbers["damping"] = round_one
+            verdict.numbers["damping"] = number
             return True
     note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
     verdict.status = "fail"

@@ -6,7 +6,9 @@ rules replaced (Hestenes & Stiefel 1952 for the right ones).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +71,5 @@ def run(
 
 def after(states: Iterator[State], iterations: float, size: int) -> State:
     """The state after so many iterations, or the last one before; zeros after none."""
-    found = State(*(np.zeros(size),) * 3)
-    for _, found in zip(range(int(iterations)), states, strict=False):  # noqa: B007
-        pass
-    return found
+    reached = deque(islice(states, int(iterations)), maxlen=1)
+    return reached[0] if reached else State(*(np.zeros(size),) * 3)

@@ -38,7 +38,9 @@ def test_refuted_and_complete_evidence_is_refuted():
 @pytest.mark.parametrize("judge", ["function_evidence", "point_evidence"])
 def test_a_judge_that_always_agrees_is_found_out(s, monkeypatch, judge):
     # each of the two judges in turn stops saying no: every twin then survives it
-    agrees = lambda *args: Evidence("exact points", "holds", False, 3, 1)  # noqa: E731
+    def agrees(*args):
+        return Evidence("exact points", "holds", False, 3, 1)
+
     monkeypatch.setattr(evidence, judge, agrees)
     b = dv.free("b")
     result = check_claim(small_claim(s, s.y[b]), {})

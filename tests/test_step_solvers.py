@@ -211,7 +211,10 @@ def test_a_direction_with_a_declared_bonus_and_without_the_gradient():
     bonus = step.pull_back(step.head.entropy_score(step.outputs(step.theta)))
     matrix = whole(step) + 0.1 * np.eye(len(step.theta))
     x = np.linalg.solve(matrix, step.gradient() + 0.05 * bonus)
-    product = lambda v: matrix @ v  # noqa: E731
+
+    def product(v):
+        return matrix @ v
+
     given = {"fisher_vector_product": product, "direction": x}
     conventions = npgcheck.Conventions(entropy=0.05, damping=0.1)
     assert check(step, **given, conventions=conventions).passed
@@ -242,7 +245,10 @@ def test_an_iterate_of_minres_without_the_gradient_is_left_open():
     step = make(heads.gaussian(2), rows=80)
     matrix, g = whole(step) + 0.1 * np.eye(len(step.theta)), step.gradient()
     x = linalg.minres(matrix, g, maxiter=3)[0]
-    product = lambda v: matrix @ v  # noqa: E731
+
+    def product(v):
+        return matrix @ v
+
     report = check(step, fisher_vector_product=product, direction=x)
     assert report.passed
     for scale in (0.7, 2.0):  # too short, as an iterate of another λ would be, and too long
@@ -254,7 +260,10 @@ def test_a_solver_that_damps_a_damped_product_again_is_refuted():
     size = np.eye(len(step.theta))
     matrix, g = whole(step) + 0.1 * size, step.gradient()
     twice = recurrence(matrix + 0.05 * size, g, 4, diagonal=np.diag(matrix))
-    product = lambda v: matrix @ v  # noqa: E731
+
+    def product(v):
+        return matrix @ v
+
     assert not check(step, "gradient", fisher_vector_product=product, direction=twice).passed
 
 

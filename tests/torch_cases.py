@@ -14,6 +14,8 @@ from torch import distributions as td
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
+import npgcheck.torch
+
 
 def mlp(inputs: int, outputs: int, hidden: int = 8, act: type = nn.Tanh) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), act(), nn.Linear(hidden, outputs))
@@ -193,3 +195,21 @@ def case(name: str = "gaussian", dtype: Any = torch.float64, rows: int = 60, see
             parts = [part.sample() for part in law] if isinstance(law, list) else [law.sample()]
         actions = torch.stack(parts, dim=1) if len(parts) > 1 else parts[0]
         return Case(module, observations, actions, torch.randn(rows, dtype=dtype))
+
+
+def forward(module, observations):
+    return module(observations)
+
+
+def check(c: Case, *, distribution=forward, module=None, **answers):
+    return npgcheck.torch.check_step(
+        module or c.module, distribution, c.observations, c.actions, c.advantages, **answers
+    )
+
+
+def statuses(report):
+    return {q.quantity: q.status for q in report.quantities if q.status != "not_covered"}
+
+
+def finding(report, number):
+    return next((r for r in report.results if r.id == number), None)

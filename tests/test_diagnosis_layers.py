@@ -7,6 +7,7 @@ import pytest
 from judging import named, result, statuses, subject, verify
 
 import npgcheck
+from npgcheck.conformance import counterexample
 from npgcheck.conformance.choices import left_out
 from npgcheck.conformance.controls._exact import ExactSoftmax
 from npgcheck.conformance.diagnosis.solve import conjugate_gradient, iterates
@@ -177,3 +178,20 @@ def test_a_factor_beside_a_number_is_found_as_a_pair():
 
     report = verify(subject(policy_gradient=doubled_with_decay), G, F)
     assert named(report, G) == {"gradient-factor-two": None, "weight-decay-left-in": 0.03}
+
+
+def test_the_example_beside_facts_is_one_that_they_count(monkeypatch):
+    def outside(*args):
+        raise AssertionError("an example from outside of the run")
+
+    def tilted(self, p):
+        g = ExactSoftmax.policy_gradient(self, p)
+        return g + 0.1 * np.linalg.norm(g) * np.cos(np.arange(len(g)) ** 2 + p.num_states)
+
+    monkeypatch.setattr(counterexample, "_from_catalogue", outside)
+    report = verify(subject(policy_gradient=tilted), G)
+    (found,) = [r for r in report.results if r.status == "fail" and r.kind == "value"]
+    assert found.counterexample
+    assert not found.diagnosis
+    with pytest.raises(AssertionError, match="outside"):  # a name may be shown on a smaller one
+        verify(subject(policy_gradient=flipped), G)

@@ -152,3 +152,17 @@ def test_wrong_actions_are_refused(law, actions, said):
 def test_one_logit_is_no_choice():
     with pytest.raises(InvalidArgument, match="at least two logits"):
         Categorical(1)
+
+
+def test_probabilities_that_round_to_certainty_are_seen():
+    unit, tiny = 2.0**-24, float(np.finfo(np.float32).tiny)
+    binary, plain = Bernoulli(1), MultiDiscrete((2,))
+    for other, rounds in ((10.0, False), (20.0, True), (-20.0, False), (-100.0, True)):
+        assert binary.saturates(np.zeros((1, 1)), np.full((1, 1), other), unit, tiny) is rounds
+    # what is certain already has no part in KL
+    assert not binary.saturates(np.full((1, 1), 30.0), np.full((1, 1), 40.0), unit, tiny)
+    for spread, rounds in ((50.0, False), (120.0, True)):
+        new = np.array([[0.0, spread]])
+        assert plain.saturates(np.zeros((1, 2)), new, unit, tiny) is rounds
+        assert not plain.saturates(new + np.array([[0.0, 120.0]]), new, unit, tiny)
+    assert not Gaussian(1).saturates(np.zeros((1, 2)), np.full((1, 2), 50.0), unit, tiny)

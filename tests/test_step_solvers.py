@@ -314,14 +314,19 @@ def test_an_answer_without_a_right_digit_is_no_pass():
     assert Verdict("policy_gradient", digits=0.0).results()[0].status == "pass"  # exactly zero
 
 
-def test_a_declared_damping_that_a_kink_hides_is_believed():
-    # a unit that stands 1e-9 before its kink in one of 20 rows: F is known to two digits only
-    step = make(heads.categorical(3), (4, 8), 1, 20, activation="relu", damping=1e-3)
+def kinked(**more):
+    """A unit stands 1e-9 before its kink in one of 20 rows: F is known to two digits only."""
+    step = make(heads.categorical(3), (4, 8), 1, 20, activation="relu", **more)
     weight, bias = step.network._unpack(step.theta)[0][:2]
     row = step.observations[0]
     row -= (row @ weight[:, 0] + bias[0] - 1e-9) * weight[:, 0] / (weight[:, 0] @ weight[:, 0])
+    return step
+
+
+def test_a_declared_damping_that_a_kink_hides_is_believed():
     declared = npgcheck.Conventions(damping=1e-3, damping_in="product")
-    report = check(step, "gradient", "fisher_vector_product", "direction", conventions=declared)
+    parts = ("gradient", "fisher_vector_product", "direction")
+    report = check(kinked(damping=1e-3), *parts, conventions=declared)
     assert report.passed, str(report)
 
 
@@ -354,3 +359,50 @@ def test_a_variant_with_the_same_numbers_explains_nothing():
         policy, theta, observations, actions, advantages, fisher_vector_product=product
     )
     assert names(report, "fisher_vector_product") == ["finite-difference-eps"]
+
+
+def test_a_declared_damping_that_the_solver_forgot_is_refuted_in_single_precision():
+    # budgets of single precision let a declared λ fit much: the user's own system tells
+    step = make(dtype="float32", damping=0.0, iterations=60)
+    declared = npgcheck.Conventions(damping=0.05, damping_in="solve")
+    parts = ("gradient", "fisher_vector_product", "direction")
+    assert result(check(step, *parts, conventions=declared), "natural_gradient").status == "fail"
+
+
+def test_a_declared_damping_above_what_a_kink_hides_is_refuted():
+    declared = npgcheck.Conventions(damping=10.0, damping_in="product")
+    parts = ("gradient", "fisher_vector_product", "direction")
+    report = check(kinked(damping=0.0), *parts, conventions=declared)
+    assert "λ = 10 is declared" in result(report, "natural_gradient").reason
+
+
+@pytest.mark.parametrize("solved", [0.1, 0.2])
+def test_another_damping_in_single_precision_is_refuted_without_the_gradient(solved):
+    step = make(dtype="float32", damping=0.1)
+    step.damping = solved
+    direction = step.solve(step.gradient())
+    step.damping = 0.1
+    report = check(step, "fisher_vector_product", direction=direction)
+    assert (result(report, "natural_gradient").status == "fail") is (solved != 0.1)
+
+
+@pytest.mark.parametrize(
+    ("top", "few", "seed", "k"), [(1e3, 12, 2, 8), (1e4, 6, 2, 5), (1e5, 3, 1, 3)]
+)
+def test_single_precision_that_loses_conjugacy_is_not_accused(top, few, seed, k):
+    # a few large eigenvalues over a floor: right runs break gᵀx = xᵀ(F + λI)x by 6 % and more
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    spectrum = np.concatenate([np.geomspace(top, 1.0, few), np.zeros(60 - few)]) + 0.1
+    matrix = (basis @ (spectrum[:, None] * basis.T)).astype(np.float32)
+    right = (basis @ (np.sqrt(spectrum) * rng.standard_normal(60))).astype(np.float32)
+    made = Krylov(
+        lambda v: (matrix @ v.astype(np.float32)).astype(float), right.astype(float), 2.0**-24
+    )
+    made.grow(20)
+    x = recurrence(matrix, right, k).astype(float)
+    assert abs(solvers._gap(x, made)) > 0.05
+    assert solvers.undetermined(x, made, True)
+    # what is wrong by more than that is
+    assert solvers.undetermined(0.6 * x, made, True) is None
+    assert solvers.undetermined(1.4 * x, made, True) is None

@@ -124,6 +124,7 @@ ELSEWHERE = {
     ("line_search", "kl_slack"),
     ("line_search", "improvement"),
     ("line_search", "overwritten"),
+    ("line_search", "surrogate_ignored"),
     ("damping", "two"),
     ("solver", "none"),
     ("gradient_scale", "differ"),

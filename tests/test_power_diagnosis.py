@@ -31,7 +31,6 @@ UNPLANTED = {
     "tanh-jacobian": "free of θ: provably invisible in every quantity of the contract",
     "negative-curvature-policy": "xᵀFx is never negative on exact or batch problems",
     "unbiased-estimator": "says that no sharper name was found",
-    "surrogate-not-checked": "every step that KL allows gains on the problems asked",
 }
 
 

@@ -46,6 +46,7 @@ def smallest(state: Run, result: CheckResult) -> CheckResult:
             error_over_budget=judged.ratio,
             digits=judged.digits,
             problem=problem.to_json(),
+            note=judged.note,
         ),
     )
 

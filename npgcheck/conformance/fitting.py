@@ -41,6 +41,13 @@ WITHOUT_DERIVATIVES = frozenset(
         "kl",
     }
 )
+#: What a declared relative accuracy of the solver may grow to in an answer: x errs by cond F times
+#: its residual, and cond F is 1e4 at most where it is judged (``tolerance.MAX_FISHER_CONDITION``).
+#: An error of a tenth is no accuracy, whatever was declared.
+AMPLIFIED = 1e4
+NO_ACCURACY = 0.1
+#: … and most answers keep all but so many digits of it.
+DIGITS_LOST = 2.0
 #: Candidates are screened on this many records before all of them are looked at.
 SCREEN = 10
 #: … and given up when so many of these are wrong by more than single precision explains.
@@ -165,7 +172,7 @@ class Fit:
     @property
     def fits(self) -> bool:
         """Whether every judged record is within the budget (and some record was judged)."""
-        return not self.partial and not self.too_few and not self.refuted
+        return not (self.partial or self.too_few or self.refuted) and self._typically_right
 
     @property
     def refuted(self) -> tuple[int, ...]:
@@ -173,8 +180,22 @@ class Fit:
         return tuple(
             i
             for i, (j, u) in enumerate(zip(self.judged, self.units, strict=False))
-            if j is not None and j.ratio > max(1.0, self.rtol / u)
+            if j is not None and not (j.ratio <= 1.0 or self._forgives(j, u))
         )
+
+    def _forgives(self, judged: Judged, unit: float) -> bool:
+        """Whether an answer beyond its budget is as right as the accuracy that was declared."""
+        if judged.ratio > self.rtol / unit:
+            return False
+        allowed = min(AMPLIFIED * self.rtol, NO_ACCURACY)
+        return judged.error <= allowed * judged.size or judged.size == 0 or self.rtol == math.inf
+
+    @property
+    def _typically_right(self) -> bool:
+        """Whether the median of the answers has the digits of a declared accuracy."""
+        if not 0.0 < self.rtol < math.inf or all(j is None or j.ratio <= 1.0 for j in self.judged):
+            return True
+        return self.typical >= min(SINGLE_DIGITS, -math.log10(self.rtol) - DIGITS_LOST)
 
     def within(self, limit: float) -> bool:
         """Whether the answers are right to the accuracy ``limit``.
@@ -237,13 +258,29 @@ def explain(
 ) -> Explanations:
     """Scores every candidate of ``explainer`` and returns those that fit, cheapest first.
 
-    Exact fits are preferred; only when there is none, fits to single precision are kept, each
-    with its estimated ``solver_rtol``.
+    Exact fits are preferred, whatever accuracy is declared; only when there is none, fits to the
+    declared accuracy, or to single precision, are kept, the latter with an estimated
+    ``solver_rtol``.
     """
     found = Explanations()
     if not records:
         return found
     rtol = float(declared.get("solver_rtol") or 0.0)
+    if rtol:
+        exact = _explain(explainer, records, sampled, declared, 0.0)
+        if any("solver_rtol" not in f.choices for f in exact.fitting):
+            return exact
+    return _explain(explainer, records, sampled, declared, rtol)
+
+
+def _explain(
+    explainer: Explainer,
+    records: Sequence[Record],
+    sampled: Sequence[str],
+    declared: dict[str, Any],
+    rtol: float,
+) -> Explanations:
+    found = Explanations()
     limit = max(SINGLE, rtol)
     pinned = explainer.pinned(declared)
     screen = _spread(records, SCREEN)

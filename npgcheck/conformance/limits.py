@@ -27,7 +27,7 @@ def not_visible(state: Run) -> tuple[str, ...]:
         missing.append("state weights (a tabular direction is blind to them)")
     if not defined & {"fisher", "fisher_vector_product"} and defined & set(SOLVES):
         missing.append("the scale of F apart from that of x")
-    if state.fit("trust_region_step") is not None:
+    if not _tempted(state):
         missing.append(
             "a line search's test of the surrogate (every step that KL allows here gains)"
         )
@@ -35,6 +35,18 @@ def not_visible(state: Run) -> tuple[str, ...]:
     if floor:
         missing.append(f"damping below {floor:.0e}")
     return tuple(missing)
+
+
+def _tempted(state: Run) -> bool:
+    """Whether some line search that was judged had a step before it that KL allows and that
+    loses; without a line search, too."""
+    fit = state.fit("trust_region_step")
+    search = explainer_of("trust_region_step")
+    return fit is None or any(
+        search.tempts(record, fit.choices)
+        for record, judged in zip(state.judgeable("trust_region_step"), fit.judged, strict=False)
+        if judged is not None
+    )
 
 
 def detection_floor(state: Run) -> float:

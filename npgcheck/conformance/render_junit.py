@@ -75,7 +75,9 @@ def failure_text(report: Report, result: CheckResult) -> str:
     if result.counterexample is not None:
         found = result.counterexample
         lines.append(f"smallest problem: {found.description} [{found.problem_id}]")
-        if found.yours and found.exact:
+        if found.note:
+            lines.append(f"there: {found.note}")
+        elif found.yours and found.exact:
             yours, exact, where = pair_of_rows(found, 90)
             where = f" ({where})" if where else ""
             lines += [f"yours: {yours}", f"exact: {exact}", f"{margin(found)}{where}"]

@@ -208,7 +208,9 @@ class _Page:
             yield from self._entry("smallest problem", place)
         elif found.description:
             yield from self._entry("compared", found.description)
-        if not (found.yours and found.exact):
+        if found.note:
+            yield from self._entry("there", found.note)
+        if found.note or not (found.yours and found.exact):
             return
         yours, exact, where = pair_of_rows(found, self.width - self.column)
         yield from self._entry("yours", yours)

@@ -56,6 +56,7 @@ class Counterexample:
         error_over_budget: error divided by the error budget; above 1 refutes.
         digits: −log₁₀ of the relative error.
         problem: the problem itself, exact float64 values, as plain data.
+        note: what is wrong there in words, where the numbers side by side do not show it.
     """
 
     problem_id: str
@@ -65,6 +66,7 @@ class Counterexample:
     error_over_budget: float
     digits: float
     problem: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)

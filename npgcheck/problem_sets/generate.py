@@ -6,7 +6,7 @@ small integers or multiples of 2⁻¹⁰, rewards small integers or multiples of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -238,6 +238,39 @@ def ordinary_problem(
         )
         theta = dyadic(scale * stream.bell(policy.num_parameters))
     return Problem(mdp, policy, observations, theta, family, batch_kind=kind, batch_seed=seed)
+
+
+def trap_problem(
+    stream: Stream,
+    sizes: Sizes,
+    discount: float,
+    *,
+    kind: str = "ordinary",
+    pays: float = -1.0,
+    seed: int = 0,
+) -> Problem:
+    """An ordinary softmax problem whose longest step goes wrong, although g and F are exact.
+
+    In the last state the first action is rare, and its features are large. While it is rare,
+    neither g nor F sees much of it; along x its odds grow by a large factor. Where it pays badly
+    (``pays`` = −1), the step keeps KL within bounds and loses; where it pays well (1), the step
+    gains and its KL is several times the allowed one.
+    """
+    plain = ordinary_problem(stream, "softmax", sizes, discount, kind=kind, scale=0.7, seed=seed)
+    observations = plain.observations.copy()
+    angle = 2.0 * np.pi * stream.uniform(1)[0]
+    circle = np.cos(angle + 0.5 * np.pi * np.arange(sizes.features))
+    observations[-1] = dyadic(stream.integer(3, 6) * circle, 6)
+    wanted = np.zeros(sizes.actions)
+    wanted[0] = -float(stream.integer(2, 5))
+    weights = plain.theta.reshape(sizes.features, sizes.actions)
+    logits = observations[-1] @ weights
+    missing = wanted - (logits - logits.mean())
+    weights = weights + np.outer(observations[-1], missing) / (observations[-1] @ observations[-1])
+    rewards = plain.mdp.rewards.copy()
+    rewards[-1, 0] += pays * 10.0 * 2.0 ** stream.integer(0, 2)
+    mdp = MDP(plain.mdp.transitions, rewards, discount, plain.mdp.initial_distribution)
+    return replace(plain, mdp=mdp, observations=observations, theta=dyadic(weights.ravel()))
 
 
 # --- episodic -----------------------------------------------------------------------------------

@@ -174,6 +174,8 @@ def _length(
     if not within or gain <= -_gain_rounding(probes):
         if not within and not full and realised <= SLACK * delta_kl:
             said.append(names.named("kl-slack-1.5"))
+        elif within and (full or found.known):
+            said.append(names.named("surrogate-not-checked"))
         elif full or (taken.unknown and fraction < 1.0 and not within):
             said.append(names.named("kl-not-checked"))
         else:

@@ -135,10 +135,12 @@ ENTRIES = (
                    "kl-not-checked": "no answer tells the two apart where the full step gains"}),
     Choice("line_search", "surrogate_ignored", "surrogate-not-checked", "bug",
            "accept θ′ when KL ≤ δ, whatever the surrogate does",
-           "steps that lose are accepted", "require a gain too", visible=SEARCH,
-           told=False,
-           hidden={"exact g": "a step along x gains as long as KL is small, so that no problem of "
-                   "the set shows it"}),
+           "steps that lose are accepted: where a rare action pays badly, neither g nor F sees "
+           "much of it, and its odds grow along x",
+           "require a gain too",
+           note="the line search accepts steps that lower the surrogate", visible=SEARCH,
+           hidden={"tabular policies": "along x each state's policy is ∝ π exp(t A), under which "
+                   "E[A] rises with t"}),
     Choice("line_search", "negative_curvature", "negative-curvature-policy", "convention",
            "|xᵀFx|, or no step, where xᵀFx < 0",
            "not with an exact F, which is never negative",

@@ -354,8 +354,23 @@ class SearchOnSlack(Agent):
 
 
 @wrong(
+    "agent-search-without-gain",
+    tells="surrogate-not-checked",
+    stage=SEARCH,
+    refutes=TRS,
+    spares=f"{G} {F}",
+    style=STYLE,
+)
+class SearchWithoutGain(Agent):
+    """if kl < max_kl: break"""
+
+    def accept(self, problem: Any, theta: Array, max_kl: float) -> bool:
+        return float(self.kl(problem, theta)) < max_kl
+
+
+@wrong(
     "agent-search-blind",
-    tells="line-search-overwritten|kl-not-checked",
+    tells="line-search-overwritten",
     stage=SEARCH,
     outcome="either",
     refutes=TRS,

@@ -215,6 +215,21 @@ class SearchWithoutKl(Loops):
 
 
 @wrong(
+    "loop-search-without-gain",
+    tells="surrogate-not-checked",
+    stage=SEARCH,
+    refutes=TRS,
+    spares=f"{G} {F} {TR}",
+    style=STYLE,
+)
+class SearchWithoutGain(Loops):
+    """while kl > max_kl: step /= 2"""
+
+    def accept(self, problem: Any, theta: Array, max_kl: float) -> bool:
+        return self.kl(problem, theta) <= max_kl
+
+
+@wrong(
     "loop-search-with-slack",
     tells="kl-slack-1.5",
     stage=SEARCH,
@@ -234,7 +249,7 @@ class SearchWithSlack(Loops):
 
 @wrong(
     "loop-search-forgotten",
-    tells="line-search-overwritten|kl-not-checked",
+    tells="line-search-overwritten",
     stage=SEARCH,
     outcome="either",
     refutes=TRS,

@@ -12,14 +12,6 @@ from .registry import right
 STEPS = "trust_region_proposal trust_region_step"
 
 
-@right("line-search-on-kl-alone", asks=STEPS, may_deviate="trust_region_step")
-class SearchOnKl(ExactSoftmax):
-    """Backtracking by 0.5 until the KL is small enough; the surrogate is not looked at."""
-
-    def accepts(self, problem: Any, theta: Array, max_kl: float) -> bool:
-        return self.kl(problem, theta) <= max_kl
-
-
 @right("line-search-with-expected-improvement", asks=STEPS)
 class ExpectedImprovement(ExactSoftmax):
     """Backtracking by 0.7 that asks for a tenth of the improvement that g promises."""

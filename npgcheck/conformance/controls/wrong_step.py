@@ -268,7 +268,7 @@ class KlNeverChecked(ExactSoftmax):
 
 @wrong(
     "line-search-overwritten",
-    tells="line-search-overwritten|kl-not-checked",
+    tells="line-search-overwritten",
     stage=SEARCH,
     refutes=ACCEPTED,
     outcome="either",
@@ -281,6 +281,20 @@ class SearchOverwritten(ExactSoftmax):
     def trust_region_step(self, problem: Any, max_kl: float) -> Array:
         super().trust_region_step(problem, max_kl)
         return self.trust_region_proposal(problem, max_kl)
+
+
+@wrong(
+    "line-search-on-kl-alone",
+    tells="surrogate-not-checked",
+    stage=SEARCH,
+    refutes=ACCEPTED,
+    spares=f"{LOWER} {PROPOSAL}",
+)
+class SearchOnKl(ExactSoftmax):
+    """Backtracking by 0.5 until the KL is small enough; the surrogate is not looked at."""
+
+    def accepts(self, problem: Any, theta: Array, max_kl: float) -> bool:
+        return self.kl(problem, theta) <= max_kl
 
 
 @wrong(

@@ -14,9 +14,15 @@ from npgcheck.conformance.fitting import Judged, Record
 
 Array = np.ndarray
 
-#: Rule of the search → how many times max_kl the divergence of an accepted step may be. A step has
-#: to gain under each of them.
-RULES = {"kl_and_improvement": 1.0, "kl_slack": 1.5, "improvement": np.inf}
+#: Rule of the search → how many times max_kl the divergence of an accepted step may be.
+RULES = {
+    "kl_and_improvement": 1.0,
+    "kl_slack": 1.5,
+    "improvement": np.inf,
+    "surrogate_ignored": 1.0,
+}
+#: The one rule under which a step need not gain.
+IGNORES_GAIN = "surrogate_ignored"
 #: A search whose result is overwritten by the whole proposal.
 OVERWRITTEN = "overwritten"
 
@@ -70,6 +76,19 @@ class TrustRegionStep(TrustRegionProposal):
                 return _worse(worst, Judged(1.0, BROKEN, 1.0, shown, note))
         return worst
 
+    def tempts(self, record: Record, choices: dict[str, Any]) -> bool:
+        """Whether the whole proposal keeps KL and yet loses: a search that does not look at the
+        surrogate accepts it."""
+        built = self._system(record, choices)
+        if built is None:
+            return False
+        moved = self._shown(record, choices, built, 1.0) - record.reference.theta
+        blind = {**choices, "line_search": IGNORES_GAIN}
+        usual = {**choices, "line_search": "kl_and_improvement"}
+        return not self._objection(record, blind, moved, -self.TIE) and bool(
+            self._objection(record, usual, moved, self.TIE)
+        )
+
     def _objection(
         self, record: Record, choices: dict[str, Any], displacement: Array, slack: float
     ) -> str:
@@ -91,10 +110,11 @@ class TrustRegionStep(TrustRegionProposal):
         scale = 1.0 if fisher is None else fisher[1]  # KL is scaled as its Hessian is
         both = [reference.kl(*where, other, direction) for direction in ("forward", "reverse")]
         divergence = scale * (min(both) if slack > 0 else max(both))
-        limit = RULES.get(choices.get("line_search", "kl_and_improvement"), 1.0)
+        rule = choices.get("line_search", "kl_and_improvement")
+        limit = RULES.get(rule, 1.0)
         if divergence > limit * delta * (1.0 + slack):
             return f"the accepted step has KL = {divergence:.4g} > max_kl = {delta:.4g}"
-        if not gain > (-noise if slack > 0 else noise):
+        if rule != IGNORES_GAIN and not gain > (-noise if slack > 0 else noise):
             return f"the accepted step changes the surrogate by {gain:.2g}"
         return ""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from npgcheck.conformance.controls import Control
 from npgcheck.conformance.fact_judge import (
@@ -94,6 +95,17 @@ def _too_far(cases: Cases, match: re.Match[str]) -> bool:
     return any(c.pipeline.kl(c.problem, c.problem.theta + c.yours) > c.args[0] for c in cases)
 
 
+def _loses(cases: Cases, match: re.Match[str]) -> bool:
+    """Some accepted point has a lower surrogate than θ."""
+
+    def gain(case: Any) -> float:
+        theta = case.problem.theta
+        after = case.pipeline.surrogate(case.problem, theta + case.yours)
+        return float(after - case.pipeline.surrogate(case.problem, theta))
+
+    return any(gain(c) < 0 for c in cases)
+
+
 def _too_short(cases: Cases, match: re.Match[str]) -> bool:
     """Some step is a fraction of the proposal of which twice as much would be accepted."""
     for case in cases:
@@ -120,6 +132,7 @@ _IMPLIED: tuple[tuple[str, Judge], ...] = (
 _SEARCH: tuple[tuple[str, Judge], ...] = (
     ("the step does not point uphill.*", _downhill),
     ("the accepted step has KL = .*", _too_far),
+    ("the accepted step changes the surrogate by .*", _loses),
     ("θ came back unchanged, .*", relations.zero),
     ("the step was cut to .*", _too_short),
 )

@@ -17,7 +17,6 @@ from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.guard import LocalCaller
 from npgcheck.conformance.pure_problems import linear_systems, reward_streams
 from npgcheck.conformance.subject import load
-from npgcheck.problem_sets import build, designed_set
 
 CLOSE = 1e-6  # right controls agree to 1e-9 and better; planted mistakes are off by far more
 EPISODES = ("tabular", "softmax")
@@ -39,15 +38,7 @@ def problems(family):
     with_paths = [p for p in chosen if p.paths is not None][:3]
     kinds = {k: [p for p in chosen if p.batch_kind == k][:2] for k in ("exact", "ordinary")}
     rest = [*kinds["exact"], *kinds["ordinary"], chosen[len(chosen) // 2], *chosen[-2:]]
-    return (*{p.id: p for p in [*rest, *with_paths]}.values(), *traps(family))
-
-
-@lru_cache
-def traps(family):
-    """One problem of each kind on which the longest step goes wrong; only line searches see it."""
-    lines = {line[0].split()[0]: line for line in designed_set.TABLES[family][::-1]}
-    chosen = [lines[kind] for kind in designed_set.TRAPS if kind in lines]
-    return [build.finish(designed_set.build(family, line)) for line in chosen]
+    return (*{p.id: p for p in [*rest, *with_paths]}.values(), *problem_sets.searched(family))
 
 
 class Truth:
@@ -319,7 +310,8 @@ def outcomes(control, quantity):
             return
         for family in sorted(subject.families - {"own"}):
             for index, problem in enumerate(problems(family)):
-                if any(problem is t for t in traps(family)) and quantity != "trust_region_step":
+                searched = any(problem is p for p in problem_sets.searched(family))
+                if searched and quantity != "trust_region_step":
                     continue
                 for args in questions(quantity, problem):
                     answer = caller.call(quantity, problem, *args)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from series import chain_of, occupancy
 
-from npgcheck import problem_sets
+from npgcheck import oracles, problem_sets
 from npgcheck.fisher import fisher
 from npgcheck.gradient import policy_gradient
 from npgcheck.mdp import MDP
 from npgcheck.problem import Problem
+from npgcheck.problem_sets import search_set
 from npgcheck.problem_sets.build import conditioning, refusal
 from npgcheck.problem_sets.designed_set import TABLES
 
@@ -255,3 +256,40 @@ def test_redraws_are_counted_by_reason() -> None:
     assert draw.redrawn == sum(count for _, count in draw.reasons) > 0
     assert "F is badly conditioned" in dict(draw.reasons)
     assert draw.problems == problem_sets.drawn("mlp", 0, 80)
+
+
+@pytest.mark.parametrize("index", range(len(search_set.LINES)))
+def test_the_longest_step_of_a_search_problem_goes_wrong_as_it_says(index: int) -> None:
+    what, problem = search_set.LINES[index][0], problem_sets.searched("softmax")[index]
+    policy, theta, obs = problem.policy, problem.theta, problem.observations
+    old = np.asarray(oracles.traced_log_probabilities(policy, obs)(theta))
+    if what == "rows lose":
+        batch = problem.batch
+        weights, critic = np.zeros_like(old), np.zeros_like(old)
+        np.add.at(weights, (batch.states, batch.actions), 1 / len(batch))
+        critic[batch.states, batch.actions] = batch.advantages
+        d = np.bincount(batch.states, minlength=len(old)) / len(batch)
+    else:
+        d = occupancy(problem)
+        weights = d[:, None] * np.exp(old)
+        critic = oracles.series_evaluation(problem.mdp, np.exp(old))["advantage"]
+    step = longest_step(problem, d, weights * critic)
+    new = np.asarray(oracles.traced_log_probabilities(policy, obs)(theta + step))
+    divergence = d @ (np.exp(old) * (old - new)).sum(axis=1)
+    gain = (weights * critic * np.expm1(new - old)).sum()
+    if what == "overshoots":
+        assert gain > 0
+        assert divergence > 2 * 0.0625
+    else:
+        assert gain < 0
+        assert divergence < 0.0625
+
+
+def longest_step(problem: Problem, d: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """√(2δ/xᵀFx) x with δ = 1/16, F under the states' weights d and g = Σ joint φ."""
+    policy, theta, obs = problem.policy, problem.theta, problem.observations
+    phi = np.asarray(oracles.traced_scores(policy, theta, obs))
+    pi = np.exp(np.asarray(oracles.traced_log_probabilities(policy, obs)(theta)))
+    F = np.einsum("sa,sad,sae->de", d[:, None] * pi, phi, phi)
+    x = np.linalg.pinv(F, rcond=1e-9, hermitian=True) @ np.einsum("sa,sad->d", joint, phi)
+    return np.sqrt(0.125 / (x @ F @ x)) * x

@@ -24,7 +24,7 @@ from npgcheck.conformance.fitting import Explanations, explain
 from npgcheck.conformance.guard import Caller
 from npgcheck.conformance.layers import explain_by_lower
 from npgcheck.conformance.own import PolicyIgnoresTheta
-from npgcheck.conformance.problems import problems_for, pure_problems
+from npgcheck.conformance.problems import asked_for, problems_for
 from npgcheck.conformance.reconcile import EXEMPT, SHARED, contradicts, reconcile
 from npgcheck.conformance.report import CheckResult, Control, Report, count, exit_code
 from npgcheck.conformance.run_state import Run
@@ -87,9 +87,7 @@ def run(
     )
 
     for quantity in wanted:  # ask
-        own = QUANTITIES[quantity].takes_problem
-        asked = problems if own else pure_problems(quantity, seed, problem_id)
-        collector.ask(quantity, asked)
+        collector.ask(quantity, asked_for(quantity, problems, chosen, seed, problem_id))
         state.records[quantity] = fitted_records(quantity, collector, collector.found[quantity])
     for quantity in wanted:  # explain
         state.explanations[quantity] = _explain(state, quantity)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
-from npgcheck.conformance.contract import FAMILIES
+from npgcheck.conformance.contract import FAMILIES, QUANTITIES
 from npgcheck.conformance.guard import Caller
 from npgcheck.conformance.pure_problems import PureProblem, linear_systems, reward_streams
 from npgcheck.conformance.subject import Subject
@@ -55,6 +55,25 @@ def problems_for(
         lists.append([*designed, *drawn])
     turns = chain.from_iterable(zip_longest(*lists))
     return [problem for problem in turns if problem is not None]
+
+
+def asked_for(
+    quantity: str,
+    problems: Sequence[Any],
+    families: Sequence[str],
+    seed: int,
+    problem_id: str | None = None,
+) -> Sequence[Any]:
+    """The problems that one quantity is asked on, of a run on ``problems``: the pure functions
+    have their own, and line searches some more."""
+    from npgcheck import problem_sets
+
+    if not QUANTITIES[quantity].takes_problem:
+        return pure_problems(quantity, seed, problem_id)
+    if quantity != "trust_region_step" or problem_id is not None:
+        return problems
+    known = [f for f in families if f in problem_sets.FAMILIES]
+    return [*problems, *chain.from_iterable(map(problem_sets.searched, known))]
 
 
 def _replayed(

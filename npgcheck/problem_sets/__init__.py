@@ -1,10 +1,11 @@
-"""The problems that subjects are judged on: designed, drawn, catalogue and edge cases.
+"""The problems that subjects are judged on: designed, drawn, catalogue, edge cases, searches.
 
 ============  ====================================================================================
 designed      fixed; together they make every stage visible that the family can show
 drawn         by seed; members whose conditioning is beyond the budget's domain are drawn again
 catalogue     small, simple numbers, smallest first: where a disagreement is shown to a person
 edge cases    the limits of the domain: γ = 0, one state, unreachable states, …
+search        whose longest step goes wrong; line searches alone are asked on them
 ============  ====================================================================================
 """
 
@@ -16,14 +17,14 @@ from typing import Any
 
 from npgcheck.errors import UsageError, nearest
 from npgcheck.problem import Problem
-from npgcheck.problem_sets import catalogue_set, designed_set, edge_set
+from npgcheck.problem_sets import catalogue_set, designed_set, edge_set, search_set
 from npgcheck.problem_sets.build import conditioning, finish, refusal
 from npgcheck.problem_sets.drawn_set import Draw, draw
 
 FAMILIES = ("tabular", "softmax", "gaussian", "mlp")
 """The families with problems; a subject's own policy is asked on those it fits."""
 
-GROUPS = ("catalogue", "designed", "edge", "drawn")
+GROUPS = ("catalogue", "designed", "edge", "search", "drawn")
 
 DRAWN_LISTED = 240
 """How many drawn problems of a seed `find` and the listing look through."""
@@ -53,6 +54,11 @@ def edge_cases(family: str) -> tuple[Problem, ...]:
     return edge_set.edge_cases(_family(family))
 
 
+def searched(family: str) -> tuple[Problem, ...]:
+    """Problems for line searches, fixed."""
+    return search_set.searched(_family(family))
+
+
 def drawn(family: str, seed: int, count: int) -> tuple[Problem, ...]:
     """The first ``count`` problems of a seed; see :func:`draw` for what was refused on the way."""
     return draw(_family(family), seed, count).problems
@@ -64,7 +70,7 @@ def members(
     """The problems of a family in one group; ``seed`` and ``count`` are those of "drawn"."""
     if group == "drawn":
         return drawn(family, seed, count)
-    fixed = {"catalogue": catalogue, "designed": designed, "edge": edge_cases}
+    fixed = {"catalogue": catalogue, "designed": designed, "edge": edge_cases, "search": searched}
     if group not in fixed:
         raise UsageError(
             f"no group {group!r}; the groups are {', '.join(GROUPS)}.{nearest(group, GROUPS)}"
@@ -108,7 +114,7 @@ class Row:
 
     Attributes:
         id: what `find` takes.
-        group: "catalogue", "designed", "edge" or "drawn".
+        group: "catalogue", "designed", "edge", "search" or "drawn".
         family: the policy family.
         states: S.
         actions: A, or m where actions are vectors.
@@ -151,7 +157,7 @@ def _row(group: str, problem: Problem) -> Row:
 
 def list_problems(
     families: tuple[str, ...] = FAMILIES,
-    groups: tuple[str, ...] = ("catalogue", "designed", "edge"),
+    groups: tuple[str, ...] = ("catalogue", "designed", "edge", "search"),
     seed: int = 0,
     count: int = 40,
 ) -> tuple[Row, ...]:
@@ -199,5 +205,6 @@ __all__ = [
     "list_problems",
     "members",
     "refusal",
+    "searched",
     "show_problem",
 ]

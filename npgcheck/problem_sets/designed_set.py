@@ -21,14 +21,10 @@ from npgcheck.problem_sets.generate import (
     episodic_problem,
     exact_problem,
     ordinary_problem,
-    trap_problem,
 )
 from npgcheck.streams import Stream
 
 Line = tuple[str, tuple[int, ...], str, int]
-#: Problems for line searches, and what their rare action pays. The longest step loses under the MDP
-#: (``trap``) or over the rows of the batch (``batch-trap``), or its KL is far too large (``lure``).
-TRAPS = {"trap": -1.0, "batch-trap": -1.0, "lure": 1.0}
 
 TABLES: dict[str, tuple[Line, ...]] = {
     "tabular": (
@@ -90,11 +86,6 @@ TABLES: dict[str, tuple[Line, ...]] = {
         ("episodic 3", (5, 2, 3), "3/4", 81),
         ("episodic 3", (5, 3, 2), "9/10", 84),
         ("episodic 4", (4, 2, 3), "4/5", 162),
-        ("trap duplicated", (5, 2, 3), "4/5", 413),
-        ("trap ordinary", (4, 2, 3), "3/4", 706),
-        ("batch-trap duplicated", (5, 2, 3), "4/5", 2657),
-        ("lure duplicated", (5, 2, 3), "4/5", 0),
-        ("lure ordinary", (4, 2, 3), "3/4", 0),
     ),
     "gaussian": (
         ("exact", (3, 2, 4), "1/2", 0),
@@ -154,9 +145,6 @@ def build(family: str, line: Line) -> Problem | None:
         limit = int(kind.partition(" ")[2] or 0)
         return episodic_problem(stream, family, sizes, gamma, time_limit=limit, seed=key)
     kind, _, scaling = kind.partition(" ")
-    if kind in TRAPS:
-        pays = TRAPS[kind]
-        return trap_problem(stream, sizes, float(gamma), kind=scaling, pays=pays, seed=key)
     return ordinary_problem(
         stream,
         family,

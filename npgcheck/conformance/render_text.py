@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from npgcheck.conformance.naming import is_declarable
 from npgcheck.conformance.report import CheckResult, Diagnosis, QuantitySummary, Report
 from npgcheck.conformance.wording import (
     counts_text,
@@ -95,7 +96,8 @@ class _Page:
         self.report = report
         self.column = column
         self.width = width
-        self.declared = False
+        self.declared = self.barred = False
+        self.told: set[str] = set()
 
     def quantity(self, summary: QuantitySummary) -> Iterator[Line]:
         """The line of one quantity and what belongs under it."""
@@ -115,7 +117,19 @@ class _Page:
         if (hidden := len(findings) - _SHOWN) > 0:
             yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
         named = any(d.kind != "free" for r in summary.results for d in r.diagnosis)
-        if summary.status == "deviates" and named and self.report.declare and not self.declared:
+        serious = [
+            d
+            for r in summary.results
+            for d in r.diagnosis
+            if r.kind == "value" and d.kind in ("convention", "approximation")
+        ]
+        barred = self.report.door == "verify" and not any(map(is_declarable, serious))
+        if summary.status == "deviates" and serious and barred:
+            if self.barred:
+                return
+            self.barred = True
+            yield from self._entry("declare it", "not possible: it stays a deviation")
+        elif summary.status == "deviates" and named and self.report.declare and not self.declared:
             self.declared = True
             yield from self._entry("declare it", self.report.declare)
 
@@ -165,8 +179,11 @@ class _Page:
         else:
             for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
-            if any(d.alternatives or d.reproduces for d in named) and not result.explained_by:
-                yield from self._diagnosed(named[:1], named[0].note)
+            first = named[0].choice if named else ""
+            told = result.explained_by is not None or first in self.told
+            if any(d.alternatives or d.reproduces for d in named) and not told:
+                self.told.add(first)
+                yield from self._diagnosed(named[:1], diagnosis_text(named[0]))
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
 
@@ -195,6 +212,7 @@ class _Page:
             yield from self._entry(_LABEL[result.kind], f"{title}{said}   [{result.id}]")
         if result.explained_by is None:
             yield from self._evidence(result)
+            yield from self._diagnosed([d for d in result.diagnosis if d.kind == "bug"], said)
 
     def _evidence(self, result: CheckResult) -> Iterator[Line]:
         """Where it raised, the smallest problem, and both answers there."""

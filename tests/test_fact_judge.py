@@ -224,6 +224,11 @@ TRIED = [
         [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
     ),
     (
+        "the accepted step changes the surrogate by -0.03, and likewise 1 of 1 times",
+        [case(-U, U, args=(0.5,), pipeline=Kl(0.1))],
+        [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
+    ),
+    (
         "the step was cut to 0.1 of x, though twice that would do",
         [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
         [case(U, U, args=(0.5,), pipeline=Kl(1.0))],

@@ -76,7 +76,8 @@ def check(state: Run, quantity: str) -> list[CheckResult]:
     """The property checks of one quantity, each on the problems that can show it."""
     fit = state.fit(quantity)
     # What was right to a stated accuracy cannot be held to round-off here.
-    accuracy = 10.0 * float(fit.choices.get("solver_rtol") or 0.0) if fit else 0.0
+    declared = float(state.declared.get("solver_rtol") or 0.0)
+    accuracy = 10.0 * max(declared, float(fit.choices.get("solver_rtol") or 0.0)) if fit else 0.0
     return [
         _result(
             check_id,

@@ -161,7 +161,7 @@ class _Page:
         if result.explained_by:  # the mistake stands under the quantity that explains this one
             named = [d for d in named if d.kind != "bug"]
         if result.status == "fail" and not result.explained_by:
-            yield from self._diagnosed(named, result.reason)
+            yield from self._diagnosed(named, result.reason, failed=True)
         else:
             for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
@@ -170,7 +170,9 @@ class _Page:
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
 
-    def _diagnosed(self, named: Sequence[Diagnosis], said: str) -> Iterator[Line]:
+    def _diagnosed(
+        self, named: Sequence[Diagnosis], said: str, failed: bool = False
+    ) -> Iterator[Line]:
         """What it is, where the line above has not ``said`` so; its name, formula and mend; what
         cannot be told from it; where to read on."""
         texts = [t for d in named[:_SHOWN] for t in (diagnosis_text(d), formula_text(d))]
@@ -182,7 +184,8 @@ class _Page:
         if named and named[0].alternatives:
             equals = ", ".join(named[0].alternatives[:_SHOWN])
             yield from self._entry("or", f"{equals}: no answer that was asked tells them apart")
-        mends = dict.fromkeys(mend_text(d) for d in named if d.kind == "bug")
+        blamed = [d for d in named if d.kind == "bug"] or (named if failed else [])
+        mends = dict.fromkeys(mend_text(d) for d in blamed)
         for index, text in enumerate(list(mends)[:_SHOWN]):
             yield from self._entry("" if index else "mend", text)
         if named:

@@ -42,6 +42,8 @@ _LABEL = {
     "edge": "edge case",
     "value": "value",
 }
+UNSUPPORTED = " unsupported: "
+"""Between the number of problems and the reason that the subject gives."""
 _INDENT = 6
 _STATUS_WIDTH = 10
 _SHOWN = 3
@@ -96,6 +98,7 @@ class _Page:
         self.column = column
         self.width = width
         self.declared = False
+        self.unsupported: set[str] = set()
 
     def quantity(self, summary: QuantitySummary) -> Iterator[Line]:
         """The line of one quantity and what belongs under it."""
@@ -128,7 +131,7 @@ class _Page:
         value = summary.value
         judged = f"{plural(summary.problems, self._noun())}   {summary.digits:.1f} digits"
         if summary.status == "pass":
-            said = value.reason if value is not None else ""
+            said = self._once(value.reason) if value is not None else ""
             return f"{judged}, {said}" if said else judged
         if summary.status == "skip":
             return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
@@ -144,6 +147,14 @@ class _Page:
         if self._is_headline(summary, first):
             return known.get(first.id) or refutation(first)
         return f"{judged}, but:"
+
+    def _once(self, said: str) -> str:
+        """Why problems are unsupported is said once; after that the count is enough."""
+        count, mark, why = said.rpartition(UNSUPPORTED)
+        if not mark or why not in self.unsupported:
+            self.unsupported.add(why)
+            return said
+        return f"{count}{mark.removesuffix(': ')}, as above"
 
     def _noun(self) -> str:
         return "problem" if self.report.door == "verify" else "comparison"

@@ -43,6 +43,8 @@ _LABEL = {
     "edge": "edge case",
     "value": "value",
 }
+UNSUPPORTED = " unsupported: "
+"""Between the number of problems and the reason that the subject gives."""
 _INDENT = 6
 _STATUS_WIDTH = 10
 _SHOWN = 3
@@ -98,6 +100,7 @@ class _Page:
         self.width = width
         self.declared = self.barred = False
         self.told: set[str] = set()
+        self.unsupported: set[str] = set()
 
     def quantity(self, summary: QuantitySummary) -> Iterator[Line]:
         """The line of one quantity and what belongs under it."""
@@ -142,7 +145,7 @@ class _Page:
         value = summary.value
         judged = f"{plural(summary.problems, self._noun())}   {summary.digits:.1f} digits"
         if summary.status == "pass":
-            said = value.reason if value is not None else ""
+            said = self._once(value.reason) if value is not None else ""
             return f"{judged}, {said}" if said else judged
         if summary.status == "skip":
             return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
@@ -158,6 +161,14 @@ class _Page:
         if self._is_headline(summary, first):
             return known.get(first.id) or refutation(first)
         return f"{judged}, but:"
+
+    def _once(self, said: str) -> str:
+        """Why problems are unsupported is said once; after that the count is enough."""
+        count, mark, why = said.rpartition(UNSUPPORTED)
+        if not mark or why not in self.unsupported:
+            self.unsupported.add(why)
+            return said
+        return f"{count}{mark.removesuffix(': ')}, as above"
 
     def _noun(self) -> str:
         return "problem" if self.report.door == "verify" else "comparison"
@@ -175,7 +186,7 @@ class _Page:
         if result.explained_by:  # the mistake stands under the quantity that explains this one
             named = [d for d in named if d.kind != "bug"]
         if result.status == "fail" and not result.explained_by:
-            yield from self._diagnosed(named, result.reason)
+            yield from self._diagnosed(named, result.reason, failed=True)
         else:
             for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
@@ -187,7 +198,9 @@ class _Page:
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
 
-    def _diagnosed(self, named: Sequence[Diagnosis], said: str) -> Iterator[Line]:
+    def _diagnosed(
+        self, named: Sequence[Diagnosis], said: str, failed: bool = False
+    ) -> Iterator[Line]:
         """What it is, where the line above has not ``said`` so; its name, formula and mend; what
         cannot be told from it; where to read on."""
         texts = [t for d in named[:_SHOWN] for t in (diagnosis_text(d), formula_text(d))]
@@ -199,7 +212,8 @@ class _Page:
         if named and named[0].alternatives:
             equals = ", ".join(named[0].alternatives[:_SHOWN])
             yield from self._entry("or", f"{equals}: no answer that was asked tells them apart")
-        mends = dict.fromkeys(mend_text(d) for d in named if d.kind == "bug")
+        blamed = [d for d in named if d.kind == "bug"] or (named if failed else [])
+        mends = dict.fromkeys(mend_text(d) for d in blamed)
         for index, text in enumerate(list(mends)[:_SHOWN]):
             yield from self._entry("" if index else "mend", text)
         if named:

@@ -28,6 +28,7 @@ from npgcheck.conformance.naming import KEYWORD, diagnose, is_declared
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.wording import plural
 from npgcheck.tolerance import UNIT_ROUNDOFF
 
 #: A pass needs this many judged problems with γ ≥ 1/2 (and shared features, unless only tabular
@@ -217,7 +218,7 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
     if coarse and not text:
         text = f"answers in {' and '.join(coarse)}"
     if unsupported:
-        more = f"{len(unsupported)} problems unsupported: {unsupported[0]}"
+        more = f"{plural(len(unsupported), 'problem')} unsupported: {unsupported[0]}"
         text = f"{text}; {more}" if text else more
     return _result(quantity, status, records, fit, diagnosis=diagnosis, reason=text)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from npgcheck.conformance.atlas import rollouts
 from npgcheck.conformance.atlas.entry import Choice, Number
 from npgcheck.conformance.atlas.recurrences import after, run
 from npgcheck.conformance.choices import present
@@ -41,9 +42,8 @@ def explain(quantity: str, records: Sequence[Record], wrong: Collection[int]) ->
     kept = [r for r in records if np.isfinite(r.value).all()]
     found = []
     for entry in present():
-        if any(part in form.change for form in entry.spelled_out()):
-            told = next(_told(entry, part, quantity, kept, wrong), None)
-            found += [] if told is None else [told]
+        told = next(_told(entry, part, quantity, kept, wrong), None)
+        found += [] if told is None else [told]
     return found
 
 
@@ -78,7 +78,7 @@ def _told(
 ) -> Iterator[Found]:
     """The forms and numbers of one entry that reproduce every answer."""
     fresh = max(0, min(len(records), 1 + SCREEN + FRESH) - 1 - SCREEN)
-    for form in entry.spelled_out():
+    for form in rollouts.forms(entry) if part == "gae" else entry.spelled_out():
         if part not in form.change:
             continue
         change = form.change[part]

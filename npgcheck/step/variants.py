@@ -7,7 +7,7 @@ is tried at no further evaluation of the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,6 @@ from npgcheck.step.rows import Curvature, Rows
 Array = np.ndarray
 #: Every k-th row that a product may be taken over; baselines takes k = 5.
 STRIDES = (2, 4, 5, 8, 10)
-#: Estimators of KL from r = log π′(a)/π(a): Schulman (2020), Approximating KL divergence.
-_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
-    "kl-from-sampled-log-ratios": lambda r: -r,
-    "kl-from-squared-log-ratios": lambda r: 0.5 * r**2,
-    "kl-from-exponential-log-ratios": lambda r: np.expm1(r) - r,
-}
 #: The usual bound to which environments clip actions.
 CLIP = 1.0
 
@@ -253,51 +247,6 @@ def log_probs(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Array]]:
     if (clipped != actions).any():
         note = f"log π of the action clipped to ±{CLIP:g}"
         yield ("clipped-action-in-logprob",), note, law.log_prob(z, clipped)
-
-
-def divergences(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Callable[[Array], float]]]:
-    """Divergences between θ and θ', as functions of z(θ') (N, K)."""
-    law, z, w, actions = rows.law, rows.z, rows.weights, rows.actions
-
-    def ratio(new: Array) -> Array:
-        return law.log_prob(new, actions) - law.log_prob(z, actions)
-
-    yield (), "", lambda new: float(w @ law.kl(z, new))
-    yield ("reverse-kl",), "", lambda new: float(w @ law.kl(new, z))
-    yield (
-        ("jeffreys-kl",),
-        "the mean of both directions",
-        lambda new: 0.5 * float(w @ (law.kl(z, new) + law.kl(new, z))),
-    )
-    if law.dimensions > 1:
-        yield (
-            ("kl-mean-over-action-dimensions",),
-            "",
-            lambda new: float(w @ law.kl(z, new)) / law.dimensions,
-        )
-    for name, estimator in _ESTIMATORS.items():
-
-        def sampled(new: Array, estimator: Callable[[Array], Array] = estimator) -> float:
-            return float(w @ estimator(ratio(new)))
-
-        yield (name,), "", sampled
-    yield (
-        ("quadratic-kl",),
-        "",
-        lambda new: 0.5 * float(w @ ((new - z) * law.fisher(z, new - z)).sum(axis=1)),
-    )
-    if isinstance(law, Gaussian):
-        yield (
-            ("gaussian-kl-of-means-only",),
-            "",
-            lambda new: float(w @ _mean_part(law, z, new)),
-        )
-    yield ("both-sides-live",), "always zero: both policies move together", lambda new: 0.0
-
-
-def _mean_part(law: Gaussian, z: Array, new: Array) -> Array:
-    mean, log_std = law.split(z)
-    return 0.5 * np.square((law.split(new)[0] - mean) * np.exp(-log_std)).sum(axis=1)
 
 
 def _outer(score: Array) -> Curvature:

@@ -34,13 +34,13 @@ class Place:
 
     Attributes:
         z: (N, K), the outputs at θ'.
-        tangent: (N, K), J(θ' − θ), or None where it is not known.
         square: ‖θ' − θ‖².
+        form: (θ' − θ)ᵀF(θ' − θ), and how far it may be off; None where it is not known.
     """
 
     z: Array
-    tangent: Array | None = None
     square: float = 0.0
+    form: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +93,6 @@ def divergences(rows: Rows) -> Iterator[Divergence]:
     yield Divergence(
         ("both-sides-live",), "always zero: both policies move together", lambda at: 0.0
     )
-
-
-def quadratic(rows: Rows, places: list[Place]) -> Array | None:
-    """½ ΔᵀFΔ at every place, or None where J Δ is not known."""
-    found = []
-    for at in places:
-        if at.tangent is None:
-            return None
-        image = rows.law.fisher(rows.z, at.tangent)
-        found.append(0.5 * float(rows.weights @ (at.tangent * image).sum(axis=1)))
-    return np.array(found)
 
 
 def with_epsilon(rows: Rows) -> Iterator[tuple[str, Callable[[Place, float], float]]]:
@@ -187,10 +176,26 @@ def _discrete(rows: Rows) -> Iterator[Divergence]:
 
     yield made("cross-entropy-for-kl", "", lambda p, q: -p * np.log(q))
     yield made("kl-absolute-log-ratio", "", lambda p, q: p * np.abs(np.log(p / q)))
-    yield made("total-variation-for-kl", "½ Σ |π − π′|", lambda p, q: 0.5 * np.abs(p - q))
-    yield made("total-variation-for-kl", "Σ |π − π′|", lambda p, q: np.abs(p - q))
-    yield made("squared-distance-for-kl", "½ Σ (π − π′)²", lambda p, q: 0.5 * (p - q) ** 2)
-    yield made("squared-distance-for-kl", "Σ (π − π′)²", lambda p, q: (p - q) ** 2)
+    yield made(
+        "total-variation-for-kl",
+        "the total variation ½ Σ |π − π′|, not KL",
+        lambda p, q: 0.5 * np.abs(p - q),
+    )
+    yield made(
+        "total-variation-for-kl",
+        "Σ |π − π′|, twice the total variation, not KL",
+        lambda p, q: np.abs(p - q),
+    )
+    yield made(
+        "squared-distance-for-kl",
+        "½ Σ (π − π′)², a squared distance, not KL",
+        lambda p, q: 0.5 * (p - q) ** 2,
+    )
+    yield made(
+        "squared-distance-for-kl",
+        "Σ (π − π′)², a squared distance, not KL",
+        lambda p, q: (p - q) ** 2,
+    )
 
 
 def _gaussian(rows: Rows, law: Gaussian) -> Iterator[Divergence]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import divergences, fit, names
+from npgcheck.step import divergences, fit, names, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.divergences import Place
-from npgcheck.step.probes import Probes
+from npgcheck.step.probes import TRUST, Probes
 from npgcheck.step.verdict import Verdict, property_result
 from npgcheck.tolerance import CONSTANT, unit_roundoff
 
@@ -135,14 +135,18 @@ def _places(
 ) -> list[Place]:
     """What is known at every θ', at no further evaluation of the network."""
     places = []
+    fisher = next(iter(variants.fishers(probes.rows)))
     for point, z in zip(points.values(), outputs, strict=True):
-        moved, tangent = point - theta, None
+        moved, form = point - theta, None
         for v in probes.vectors:
             along = float(moved @ v) / float(v @ v)
-            if np.linalg.norm(moved - along * v) <= PARALLEL * np.linalg.norm(moved):
-                tangent = along * probes.rows.along(v).value
+            apart = float(np.linalg.norm(moved - along * v) / np.linalg.norm(moved))
+            if apart <= PARALLEL:
+                found = probes.rows.form(fisher.curvature, v, v, fisher.weights)
+                off = TRUST * found.error + (probes.unit * probes.growth + 2.0 * apart) * found.size
+                form = (along**2 * found.value, along**2 * off)
                 break
-        places.append(Place(z, tangent, float(moved @ moved)))
+        places.append(Place(z, float(moved @ moved), form))
     return places
 
 
@@ -170,7 +174,7 @@ def _best_divergence(
             said = [names.named(n, note=entry.note) for n in entry.choices] + list(more)
             found.append(_Found(names.cost(d.choice for d in said), said, fitted))
     if not found and plain is not None and not fit.compare(answers, plain, VISIBLE * budgets).holds:
-        found = [*_quadratic(probes, answers, places, budgets, plain),
+        found = [*_quadratic(answers, places, budgets),
                  *_epsilon(probes, answers, places, budgets)]  # fmt: skip
     if not found:
         return None
@@ -179,19 +183,19 @@ def _best_divergence(
     return _Found(best.cost, names.together(best.diagnoses, equals), best.fitted)
 
 
-def _quadratic(
-    probes: Probes, answers: Array, places: list[Place], budgets: Array, plain: Array
-) -> list[_Found]:
+def _quadratic(answers: Array, places: list[Place], budgets: Array) -> list[_Found]:
     """½ Δᵀ(F + λI)Δ."""
-    predicted = divergences.quadratic(probes.rows, places)
-    if predicted is None:
+    forms = [at.form for at in places if at.form is not None]
+    if len(forms) < len(places):
         return []
+    predicted = 0.5 * np.array([value for value, _ in forms])
+    budgets = budgets + 0.5 * np.array([off for _, off in forms])
     squares = 0.5 * np.array([at.square for at in places])
     _, shift = fit.estimate(answers, predicted, budgets, squares, free_factor=False)
     for number in [0.0, *(n for n in roundest(shift) if n > 0)]:
         fitted = fit.compare(answers, predicted, budgets, 1.0, number, squares)
         if fitted.holds and fitted.digits >= TELLING:
-            note = "½ Δᵀ(F + λI)Δ in place of KL" if number else ""
+            note = "the quadratic model ½Δᵀ(F + λI)Δ in place of KL" if number else ""
             said = [names.named("quadratic-kl", note=note)]
             said += [names.named("damping", number)] if number else []
             return [_Found(names.cost(d.choice for d in said), said, fitted)]

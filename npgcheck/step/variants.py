@@ -24,19 +24,21 @@ CLIP = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Fisher:
-    """A matrix Σ ω Jᵀ W J.
+    """A matrix Σ ω Jᵀ W J + Σ ± (Σ Jᵀ c)(Σ Jᵀ c)ᵀ.
 
     Attributes:
         choices: names of the registered choices that it consists of; () is what was asked for.
         note: what it does in words, where the registry's own note does not say it.
         curvature: W.
         weights: (N,), ω.
+        means: pairs of a factor and (N, K) cotangents c with their weights: the terms of rank one.
     """
 
     choices: tuple[str, ...]
     note: str
     curvature: Curvature
     weights: Array
+    means: tuple[tuple[float, Array], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +77,63 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
     yield Fisher(
         ("loss-gradient-outer-product",), "", _outer(score * rows.advantages[:, None]), weights
     )
+    yield from _of_means(rows, true)
     if isinstance(law, Gaussian):
         yield from _gaussian_fishers(law, z, weights)
         return
     uncentred = _uncentred(rows)
     mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else logistic(z)
+    average = weights[:, None] * mean
+    nothing = _diagonal(np.zeros_like(z))
+    yield Fisher(("one-mean-for-all-states",), "", _diagonal(mean), weights, ((-1.0, average),))
+    yield Fisher(
+        ("one-mean-for-all-states",),
+        "the outer product of the mean feature",
+        nothing,
+        weights,
+        ((1.0, average),),
+    )
+    taken = weights[:, None] * uncentred
+    yield Fisher(
+        ("one-mean-for-all-states",),
+        "the covariance of ∂z_a/∂θ over all rows, with one mean",
+        _outer(uncentred),
+        weights,
+        ((-1.0, taken),),
+    )
+    for scale, said in ((1.0 / z.shape[1], "mean"), (1.0, "sum")):
+        note = f"the Gauss–Newton matrix of a value head, the {said} of the logits, is added"
+        joint = _with_value(true, scale**2)
+        yield Fisher(("joint-actor-critic-fisher",), note, joint, weights)
     yield Fisher(("score-missing-minus-pi",), "", _diagonal(mean), weights)
     yield Fisher(("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights)
     yield Fisher(("softmax-jacobian-skipped",), "", _diagonal(np.ones_like(z)), weights)
+
+
+def _of_means(rows: Rows, true: Curvature) -> Iterator[Fisher]:
+    """Matrices with a product of means in them."""
+    score, weights = rows.score, rows.weights
+    count = len(weights)
+    mean_score = weights[:, None] * score
+    gradient = mean_score * rows.advantages[:, None]
+    nothing = _diagonal(np.zeros_like(score))
+    centred = "centred-vs-uncentred"
+    yield Fisher((centred,), "", _outer(score), weights, ((-1.0, mean_score),))
+    if count > 1:
+        more = count / (count - 1.0)
+        note = "a mean is subtracted in F: a covariance of scores, which divides by N − 1"
+        yield Fisher((centred,), note, _outer(score), more * weights, ((-more, mean_score),))
+    yield Fisher((centred,), "g gᵀ is subtracted from F", true, weights, ((-1.0, gradient),))
+    yield Fisher(("outer-product-of-the-mean-gradient",), "", nothing, weights, ((1.0, gradient),))
+
+
+def _with_value(true: Curvature, scale: float) -> Curvature:
+    """W + s 1 1ᵀ."""
+    weigh, bound = true
+    return (
+        lambda u: weigh(u) + scale * u.sum(axis=1, keepdims=True),
+        bound + scale * bound.shape[1],
+    )
 
 
 def _gaussian_fishers(law: Gaussian, z: Array, weights: Array) -> Iterator[Fisher]:
@@ -111,7 +162,16 @@ def _gaussian_fishers(law: Gaussian, z: Array, weights: Array) -> Iterator[Fishe
         right_mean,
         0.5 * std**-4,
     )
+    yield made("unit-variance-fisher", "1 for the mean and for log σ", one, one)
     yield made("log-std-block-one", "", right_mean, one)
+    # E[J]ᵀ Σ⁻¹ E[J] in the block of the mean: one term of rank one for each dimension
+    columns = np.eye(2 * law.dimensions)[: law.dimensions]
+    means = tuple(
+        (1.0, (weights / std[:, k])[:, None] * column) for k, column in enumerate(columns)
+    )
+    for spread in (right_std, zero):
+        rest = _diagonal(np.concatenate([zero, spread], axis=1))
+        yield Fisher(("outer-product-of-the-mean-feature",), "", rest, weights, means)
 
 
 def gradients(rows: Rows) -> Iterator[Gradient]:

@@ -6,6 +6,7 @@ from npgcheck.step.controls.wrong import MISTAKES as PARTS
 from npgcheck.step.controls.wrong import Mistake
 from npgcheck.step.controls.wrong_divergences import DIVERGENCES
 from npgcheck.step.controls.wrong_lengths import LENGTHS
+from npgcheck.step.controls.wrong_products import PRODUCTS
 from npgcheck.step.controls.wrong_solves import SOLVES
 
-MISTAKES: tuple[Mistake, ...] = (*PARTS, *DIVERGENCES, *SOLVES, *LENGTHS)
+MISTAKES: tuple[Mistake, ...] = (*PARTS, *PRODUCTS, *DIVERGENCES, *SOLVES, *LENGTHS)

@@ -17,6 +17,7 @@ from npgcheck.step import (
     judge_direction,
     judge_fisher,
     judge_gradient,
+    judge_kl,
     judge_policy,
     judge_step,
     variants,
@@ -301,7 +302,7 @@ class _Check:
             # far out, divergences overflow in right code too
             if self.rows.kl(after) <= LARGEST_DIVERGENCE:
                 points["new_theta"] = after
-        return judge_policy.judge_kl(self.probes, function, points, theta, self.declared)
+        return judge_kl.judge(self.probes, function, points, theta, self.declared)
 
     def _at_divergence(self, v: Array, form: float, size: float) -> Array | None:
         """θ + s v whose exact KL is `size` within a factor of two, or None where none is found."""

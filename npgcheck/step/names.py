@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -53,6 +54,19 @@ def named(name: str, value: float | None = None, note: str = "") -> Diagnosis:
     return Diagnosis(choice.stage, name, choice.kind, value, said)
 
 
+def together(diagnoses: list[Diagnosis], others: Iterable[list[Diagnosis]]) -> list[Diagnosis]:
+    """The diagnoses, with the names of other explanations of the same numbers as alternatives."""
+
+    def told(found: Iterable[Diagnosis]) -> str:
+        return " + ".join(d.choice for d in found if d.kind == "bug" or d.value is None)
+
+    own = told(diagnoses)
+    equals = tuple(dict.fromkeys(t for o in others if (t := told(o)) and t != own))
+    if not equals or not diagnoses:
+        return diagnoses
+    return [replace(diagnoses[0], alternatives=equals), *diagnoses[1:]]
+
+
 def cost(names: Iterable[str]) -> tuple[int, float]:
     """What an explanation costs: bugs before all, then how many choices, then their kinds."""
     kinds = [entry(name).kind for name in names]
@@ -75,7 +89,7 @@ def keyword(diagnosis: Diagnosis) -> str:
     if diagnosis.choice in _FIELDS:
         return _FIELDS[diagnosis.choice]
     if diagnosis.choice in _VALUES or diagnosis.value is not None:
-        return KEYWORD.get(diagnosis.stage, "kl_direction" if "kl" in diagnosis.stage else "")
+        return KEYWORD.get(diagnosis.stage, "")
     return ""
 
 

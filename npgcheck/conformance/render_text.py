@@ -151,7 +151,7 @@ class _Page:
             return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
         if summary.status == "deviates":
             if value is None or value.status != "deviates":
-                return f"{judged}, but:" if value is not None else "in this respect:"
+                return self._right_but(summary) if value is not None else "in this respect:"
             named = [d for d in value.diagnosis if d.kind != "free"]
             return diagnosis_text(named[0]) if named else value.reason or judged
         known = self.report.known_failures
@@ -160,7 +160,16 @@ class _Page:
         first = next(r for r in summary.results if r.status == "fail")
         if self._is_headline(summary, first):
             return known.get(first.id) or refutation(first)
-        return f"{judged}, but:"
+        return self._right_but(summary)
+
+    def _right_but(self, summary: QuantitySummary) -> str:
+        """The values are right, or deviate by name; what is wrong follows below."""
+        value = summary.value
+        named = [] if value is None else [d for d in value.diagnosis if d.kind != "free"]
+        if value is not None and value.status == "deviates" and named:
+            return f"{diagnosis_text(named[0])}, and:"
+        judged = f"{plural(summary.problems, self._noun())}, {summary.digits:.1f} digits"
+        return f"right in value ({judged}), but:"
 
     def _once(self, said: str) -> str:
         """Why problems are unsupported is said once; after that the count is enough."""

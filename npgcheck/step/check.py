@@ -20,6 +20,7 @@ from npgcheck.step import (
     judge_kl,
     judge_policy,
     judge_step,
+    names,
     variants,
 )
 from npgcheck.step.calls import Declined, Faulty, Function
@@ -129,6 +130,9 @@ def check_step(
     return summarise(check, given, seed, started)
 
 
+_PRODUCT = "fisher_vector_product"
+
+
 class _Check:
     """One run: the batch, the directions, and a verdict per quantity that was given."""
 
@@ -220,8 +224,18 @@ class _Check:
             judged_x = self._direction(x, x_dtype, gradient, product, image, lower, delta)
         if delta is not None:
             self._step(delta, x, judged_x, gradient, product, image)
+        self._compare_weights()
         for verdict in self.verdicts:
             declared.hold(verdict, self.declared, self._shows)
+
+    def _compare_weights(self) -> None:
+        """Names the weights that enter one of F and g only."""
+        pair = [v for v in self.verdicts if v.quantity in ("policy_gradient", _PRODUCT)]
+        without = [v for v in pair if v.numbers.get("unweighted")]
+        if len(pair) == 2 and len(without) == 1:
+            other = next(v for v in pair if v is not without[0])
+            if other.status in ("pass", "deviates"):
+                without[0].diagnoses = (names.named("weights-differ-between-F-and-g"),)
 
     def _shows(self, field: str) -> bool:
         """Whether the choices of a convention differ on this batch."""

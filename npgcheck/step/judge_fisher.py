@@ -7,6 +7,7 @@ vᵀFv ≥ 0 are looked at first, because a product without them is no matrix.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,10 @@ def judge(
         if said:
             return verdict.explain(said, declared)
         verdict.status = "fail"
+        if linear and _without_weights(probes, answers, y, shifted, function.dtype):
+            verdict.numbers["unweighted"] = True
+            verdict.reason = names.UNWEIGHTED
+            return verdict
         fact = _facts(probes, y, exact, budgets, shifted) if linear else ""
         fact = fact or names.mixed_precision(fitted.digits, function.dtype)
         verdict.reason = "no known choice explains it" + fact
@@ -291,6 +296,21 @@ def _by_differences(
                     named = names.together(named, equals)
                 return [*named, names.named("finite-difference-eps", note=said), *more]
     return []
+
+
+def _without_weights(
+    probes: Probes, answers: dict[str, Array], y: Array, shifted: Array, dtype: str
+) -> bool:
+    """Whether it is the plain mean over the rows, damped or not, where weights are given."""
+    weights = probes.rows.weights
+    if np.ptp(weights) <= 1e-12 * weights.max():
+        return False
+    true = next(iter(variants.fishers(probes.rows)))
+    equal = replace(true, weights=np.full_like(weights, 1.0 / len(weights)))
+    exact, budgets = _predicted(probes, equal, answers, dtype)
+    _, shift = fit.estimate(y, exact, budgets, shifted, free_factor=False)
+    fits = [fit.compare(y, exact, budgets, 1.0, n, shifted) for n in (0.0, *roundest(shift))]
+    return any(f.holds and f.digits >= TELLING and f.shift >= 0.0 for f in fits)
 
 
 def _length_forgotten(

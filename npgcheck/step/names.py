@@ -31,6 +31,8 @@ _FIELDS = {
 
 #: Digits that answers of mixed precision share with the exact ones.
 MIXED_DIGITS = (1.5, 3.5)
+#: What is said of a mean over the rows that leaves the given weights out.
+UNWEIGHTED = "it is the plain mean over the rows: the weights that are given do not enter"
 #: The cost of the cheapest explanation that is not what was asked for.
 ONE_CONVENTION = (1, 1.0)
 

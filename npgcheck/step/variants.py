@@ -215,6 +215,8 @@ def _advantages(rows: Rows) -> Iterator[tuple[tuple[str, ...], Array, float]]:
     if abs(mean) > 1e-9 * size or abs(sample - 1.0) > 1e-9:
         yield ("normalised-advantages-sample-std",), centred / sample, float(sample)
     yield ("scaled-advantages",), given / std, std
+    yield ("scaled-advantages",), given / sample, float(sample)
+    yield ("positive-advantages-only",), np.maximum(given, 0.0), 0.0
     yield ("absolute-advantages",), np.abs(given), 0.0
     yield ("advantages-missing",), np.ones_like(given), 0.0
 

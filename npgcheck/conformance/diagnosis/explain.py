@@ -13,6 +13,7 @@ from npgcheck.conformance.diagnosis.asked import ask
 from npgcheck.conformance.diagnosis.cover import cover, follows, repeats
 from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.singular import name_singular_solves
+from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult
@@ -22,10 +23,15 @@ from npgcheck.conformance.run_state import Run
 def name_mistakes(state: Run) -> None:
     """Fills in the diagnosis of refuted quantities that no convention explained."""
     name_singular_solves(state)
+    search = Search()
+    _name_refuted(state, search)
+    explain_together(state, search)
+
+
+def _name_refuted(state: Run, search: Search) -> None:
     refuted = [q for q in in_order(state.results) if _unexplained(state, q)]
     if not refuted:
         return
-    search = Search()
     asked = [ask(state, search, q) for q in refuted]
     chosen = cover(state, search, asked)
     if chosen is None:  # several mistakes: each quantity for itself, told names first

@@ -138,9 +138,7 @@ def _values(
         yield from _between(number, change, quantity, few)
 
 
-def _between(
-    number: Number, change: Any, quantity: str, few: Sequence[Record]
-) -> Iterator[float]:
+def _between(number: Number, change: Any, quantity: str, few: Sequence[Record]) -> Iterator[float]:
     """The number between those of the grid that reproduces a few answers best."""
     if not few:
         return

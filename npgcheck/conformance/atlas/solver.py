@@ -242,6 +242,7 @@ ENTRIES = (
            "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always "
            "singular",
            "damp, or use a pseudo-inverse or conjugate gradient",
-           note="F is singular, and solved as it is", seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
+           note="F is singular, and solved as it is",
+           seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
            hidden={"regular F": "nothing is singular"}),
 )  # fmt: skip

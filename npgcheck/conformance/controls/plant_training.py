@@ -304,3 +304,103 @@ class Decay(Blocks):
 
     def moved(self, theta: Array, x: Array, step: float) -> Array:
         return theta + step * (x - 0.02 * theta)
+
+
+class Searching(Blocks):
+    """A step of a length of its own, halved until KL and the surrogate allow it."""
+
+    def full(self, x: Array, curvature: float, max_kl: float) -> Array:
+        return np.sqrt(2.0 * max_kl / curvature) * x
+
+    def trust_region_step(self, problem: Any, max_kl: float) -> Array:
+        x = self.natural_gradient(problem)
+        curvature = float(x @ self.fisher_vector_product(problem, x))
+        if curvature <= 0.0:
+            return np.asarray(problem.theta)
+        before, d, advantage = self.rows(problem)
+        step = self.full(x, curvature, max_kl)
+        for _ in range(30):
+            after = self.rows(problem.at(problem.theta + step))[0]
+            divergence = float(d @ (before * np.log(before / after)).sum(axis=1))
+            if divergence <= max_kl and float(d @ (after * advantage).sum(axis=1)) > 0.0:
+                return np.asarray(problem.theta + step)
+            step = 0.5 * step
+        return np.asarray(problem.theta)
+
+
+@wrong(
+    "blocks-search-from-a-shorter-step",
+    tells="factor-two",
+    stage=STEP,
+    refutes="trust_region_step",
+    spares=f"{LOWER} {X}",
+    style=STYLE,
+)
+class Shorter(Searching):
+    """√(δ / xᵀFx): the 2 of ½ΔᵀFΔ is lost, and no proposal is there to show it."""
+
+    def full(self, x: Array, curvature: float, max_kl: float) -> Array:
+        return np.sqrt(max_kl / curvature) * x
+
+
+@wrong(
+    "blocks-search-without-a-root",
+    tells="missing-square-root",
+    stage=STEP,
+    refutes="trust_region_step",
+    spares=f"{LOWER} {X}",
+    style=STYLE,
+)
+class Rootless(Searching):
+    """2δ / xᵀFx."""
+
+    def full(self, x: Array, curvature: float, max_kl: float) -> Array:
+        return 2.0 * max_kl / curvature * x
+
+
+@wrong(
+    "blocks-iterate-takes-p",
+    tells="cg-step-is-one",
+    stage=SOLVER,
+    refutes="conjugate_gradient",
+    style=STYLE,
+)
+class TakesP:
+    """x ← x + p, while the residual loses αMp as it should."""
+
+    families = frozenset({"tabular", "softmax"})
+
+    def conjugate_gradient(self, matvec: Any, b: Array, iterations: int) -> Array:
+        x, r, p = 0.0 * b, np.array(b), np.array(b)
+        for _ in range(iterations):
+            square = float(r @ r)
+            if square <= 1e-24 * float(b @ b):
+                break
+            image = matvec(p)
+            x = x + p
+            r = r - square / float(p @ image) * image
+            p = r + float(r @ r) / square * p
+        return x
+
+
+@wrong(
+    "blocks-image-of-the-first-direction",
+    tells="cg-stale-curvature",
+    stage=SOLVER,
+    refutes="conjugate_gradient",
+    style=STYLE,
+)
+class FirstImage:
+    """M p is computed before the loop, which ends where pᵀMp is not positive."""
+
+    families = frozenset({"tabular", "softmax"})
+
+    def conjugate_gradient(self, matvec: Any, b: Array, iterations: int) -> Array:
+        x, r, p = 0.0 * b, np.array(b), np.array(b)
+        image, square = matvec(p), float(b @ b)
+        while iterations > 0 and square > 0.0 and float(p @ image) > 0.0:
+            a = square / float(p @ image)
+            x, r, iterations = x + a * p, r - a * image, iterations - 1
+            before, square = square, float(r @ r)
+            p = r + square / before * p
+        return x

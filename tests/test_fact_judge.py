@@ -224,7 +224,7 @@ TRIED = [
         [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
     ),
     (
-        "the step was cut to 0.1 of x, though twice that would do",
+        "the step was cut to 0.1 of the full step, though twice that would do",
         [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
         [case(U, U, args=(0.5,), pipeline=Kl(1.0))],
     ),
@@ -314,12 +314,12 @@ def test_right_subjects_are_right_under_some_reading(name, quantity):
             "kl-never-checked",
             "trust_region_step",
             "the accepted step has KL = 0.0079 > max_kl = 0.0078, and likewise 3 of 9 times",
-            "the step was cut to 0.001 of x, though twice that would do",
+            "the step was cut to 0.001 of the full step, though twice that would do",
         ),
         (
             "search-starts-too-small",
             "trust_region_step",
-            "the step was cut to 0.001 of x, though twice that would do",
+            "the step was cut to 0.001 of the full step, though twice that would do",
             "θ came back unchanged, though a step along x keeps max_kl and gains",
         ),
     ],

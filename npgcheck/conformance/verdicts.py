@@ -28,6 +28,7 @@ from npgcheck.conformance.naming import KEYWORD, diagnose, is_declared
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.settled import before_settling
 from npgcheck.conformance.wording import plural
 from npgcheck.tolerance import UNIT_ROUNDOFF
 
@@ -340,10 +341,14 @@ def _refuted(state: Run, quantity: str, records: Sequence[Record]) -> CheckResul
     if any(r.status == "fail" for r in _twice(state, quantity)):
         fit = rescore(quantity, records, expected(state, quantity, records))
         return _result(quantity, "fail", records, fit, reason=NOT_REPEATABLE)
-    options = [(rescore(quantity, records, c), c) for c in _bases(state, quantity, records)]
-    reason, base = describe_error(quantity, records, options)
+    clear = before_settling(quantity, records)
+    options = [(rescore(quantity, clear, c), c) for c in _bases(state, quantity, records)]
+    if not options[0][0].refuted:
+        options = [(rescore(quantity, records, c), c) for _, c in options]
+        clear = list(records)
+    reason, base = describe_error(quantity, clear, options)
     state.described[quantity] = base
-    fit = next(fit for fit, choices in options if choices is base)
+    fit = rescore(quantity, records, base)
     return _result(quantity, "fail", records, fit, reason=reason)
 
 

@@ -38,6 +38,8 @@ def run(
     stale_curvature: bool = False,
     old_residual: bool = False,
     first_square: bool = False,
+    unit_step: bool = False,
+    guarded: bool = False,
 ) -> Iterator[State]:
     """The states from the first iteration on, until it has converged.
 
@@ -50,6 +52,9 @@ def run(
         stale_curvature: Mp of the first direction throughout.
         old_residual: p ← r + βp takes the residual from before the step.
         first_square: rᵀr of the first residual throughout.
+        unit_step: x ← x + p in place of x + αp, while r ← r − αMp is right.
+        guarded: with a stale Mp, α is rᵀr/pᵀMp, and the iteration ends where that is no more
+            positive; else it is rᵀp/pᵀMp.
     """
     x, r, p = np.zeros(len(right)), np.array(right, dtype=float), np.array(right, dtype=float)
     image = matrix @ p
@@ -61,9 +66,12 @@ def run(
         if curvature == 0.0:  # a direction of null(M): no step is defined
             yield State(np.full(len(right), np.nan), r, p)
             return
-        numerator = first if first_square else float(r @ p) if stale_curvature else square
+        if guarded and curvature <= 0.0:
+            return
+        other = stale_curvature and not guarded
+        numerator = first if first_square else float(r @ p) if other else square
         length, before = step(numerator, curvature), r
-        x, r = x + length * p, r - length * (p if forgets_matrix else image)
+        x, r = x + (p if unit_step else length * p), r - length * (p if forgets_matrix else image)
         old, square = square, float(r @ r)
         p = (before if old_residual else r) + beta(square, first if first_square else old) * p
         yield State(x, r, p)

@@ -226,7 +226,8 @@ ENTRIES = (
     Choice("cg_rule", "stale", "cg-stale-curvature", "bug", "M p of the first direction throughout",
            "right for one iteration only", "compute Mp in every iteration",
            note="M p is computed once, before the loop", visible=CG,
-           change=_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True).x)),
+           change=_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True).x),
+           forms=(_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True, guarded=True).x),)),
     Choice("cg_rule", "residual", "cg-returns-the-residual", "bug", "r in place of x",
            "vanishes as the iteration converges", "return x", note="the residual is returned",
            visible=CG, change=_cg(lambda m, b, k: b - m @ _after(m, b, k).x),
@@ -234,7 +235,8 @@ ENTRIES = (
     Choice("cg_rule", "no_length", "cg-step-is-one", "bug", "x ← x + p: α is left out",
            "diverges unless F is near the identity", "α = rᵀr/pᵀFp", note="α is missing",
            visible=CG,
-           change=_cg(lambda m, b, k: _after(m, b, k, step=lambda a, c: 1.0).x)),
+           change=_cg(lambda m, b, k: _after(m, b, k, step=lambda a, c: 1.0).x),
+           forms=(_cg(lambda m, b, k: _after(m, b, k, unit_step=True).x),)),
     Choice("cg_rule", "negated", "cg-negated", "bug", "−x", "the sign is flipped",
            "return x with Fx = b", note="the solution of Mx = −b", visible=CG,
            change=_cg(lambda m, b, k: -_after(m, b, k).x)),
@@ -242,6 +244,7 @@ ENTRIES = (
            "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always "
            "singular",
            "damp, or use a pseudo-inverse or conjugate gradient",
-           note="F is singular, and solved as it is", seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
+           note="F is singular, and solved as it is",
+           seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
            hidden={"regular F": "nothing is singular"}),
 )  # fmt: skip

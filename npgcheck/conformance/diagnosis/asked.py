@@ -28,13 +28,15 @@ class Asked:
 
 
 #: Facts about a line search: its rules are conventions of their own, no formula reproduces them.
-_RULES = ("the accepted step", "the step was cut", "θ came back")
+CUT = "the step was cut"
+_RULES = ("the accepted step", CUT, "θ came back")
 
 
 def ask(state: Run, search: Search, quantity: str) -> Asked:
     """The question that a refuted quantity poses, and the single choices that answer it."""
-    if any(r.reason.startswith(_RULES) for r in state.results[quantity] if r.kind == "value"):
-        return Asked(quantity, None)
+    reasons = [r.reason for r in state.results[quantity] if r.kind == "value"]
+    if any(reason.startswith(_RULES) for reason in reasons):
+        return _ask_length(state, search, quantity, reasons)
     records = state.judgeable(quantity)
     if quantity in pure.PART:
         wrong = _refuted(quantity, records, expected(state, quantity, records))
@@ -49,6 +51,20 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
     if not found:
         found = search.damped(posed)
     return Asked(quantity, posed, plausible(state, search, quantity, found))
+
+
+def _ask_length(state: Run, search: Search, quantity: str, reasons: list[str]) -> Asked:
+    """A step that was cut without need, where no proposal is defined: its full length is wrong?"""
+    cut = any(reason.startswith(CUT) for reason in reasons)
+    posed = pose(state, quantity) if cut and "trust_region_proposal" not in state.results else None
+    if posed is None:
+        return Asked(quantity, None)
+    found = [f for f in search.singles(posed, numbered=False) if _is_length(f)]
+    return Asked(quantity, posed if found else None, plausible(state, search, quantity, found))
+
+
+def _is_length(found: Found) -> bool:
+    return all("length" in a.choice.change for a in found.applied)
 
 
 def _refuted(quantity: str, records: Sequence[Record], base: dict[str, Any]) -> set[int]:

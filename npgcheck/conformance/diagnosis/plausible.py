@@ -58,12 +58,13 @@ def plausible(state: Run, search: Search, quantity: str, found: list[Found]) -> 
     right = right_quantities(state)
     wrong = {q for q in state.results if any(r.status == "fail" for r in state.results[q])}
     below = [q for q in MADE_OF.get(quantity, ()) if q in right]
-    proposal = any(r.status == "fail" for r in state.results.get("trust_region_proposal", ()))
+    proposals = state.results.get("trust_region_proposal")
+    proposal = proposals is None or any(r.status == "fail" for r in proposals)
     silent = bool(found) and not any(np.any(r.value) for r in state.judgeable(quantity))
 
     def stands(applied: Applied, one: Found) -> bool:
         if "length" in applied.choice.change and quantity == "trust_region_step" and not proposal:
-            return False  # a search that shrinks may hide any length
+            return applied.choice.name == "step-downhill"  # a search that shrinks may hide a length
         if silent and not _silences(state, search, quantity, one):
             return False
         if len(one.applied) == 1 and set(applied.choice.visible) <= set(SOLVES):

@@ -35,6 +35,8 @@ TINY = 1e-9
 FEW = 3
 #: Units of round-off that its answers differ by from one program to the next.
 ROUNDING = 1e3
+#: … and what is left where a number was estimated.
+ESTIMATED = 1e-8
 #: An explanation so many times farther off than another is none.
 NEARER = 10.0
 #: Answers, spread over all of them, on which a number is estimated; all of them then judge it.
@@ -54,7 +56,16 @@ def explain(quantity: str, records: Sequence[Record], wrong: Collection[int]) ->
     # What reproduces the answers to rounding is preferred to what comes near.
     rounding = ROUNDING * max((r.roundoff for r in calm), default=0.0)
     closest = max(min((miss for miss, _ in found), default=0.0), rounding)
-    return [f for miss, f in found if miss <= NEARER * closest]
+    near = [(miss, f) for miss, f in found if miss <= NEARER * closest]
+    if quantity != "conjugate_gradient":
+        return [f for _, f in near]
+    return [f for miss, f in near if miss <= (ESTIMATED if _is_estimated(f) else NEARER * rounding)]
+
+
+def _is_estimated(found: Found) -> bool:
+    """Whether its number was refined, and so is known to some digits only."""
+    number = found.applied[0].choice.number
+    return number is not None and not number.whole
 
 
 def _is_calm(quantity: str, record: Record) -> bool:

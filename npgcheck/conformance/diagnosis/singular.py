@@ -43,18 +43,26 @@ def name_singular_solves(state: Run) -> None:
     for quantity in (q for q in SOLVES if q in state.results):
         results = state.results[quantity]
         raised = [r for r in results if _raises(r)]
+        if quantity == "train" and not _raises_below(state):
+            raised = []  # a policy that has settled has F = 0, which most solves cannot bear
         noise = _noise(state, quantity, bool(raised)) if _refuted(results) else ""
         if not (raised or noise):
             continue
         state.results[quantity] = [
             replace(r, diagnosis=(named,))
-            if _raises(r)
+            if r in raised
             else replace(r, diagnosis=(named,), reason=f"{entry.said()}: {noise}")
             if noise and r.kind == "value" and r.status == "fail"
             else r
             for r in results
             if not (noise and r.kind == "property" and r.status == "fail")
         ]
+
+
+def _raises_below(state: Run) -> bool:
+    """Whether a single solve, before any step is taken, raises as well."""
+    below = (q for q in SOLVES if q != "train")
+    return any(_raises(r) for q in below for r in state.results.get(q, ()))
 
 
 def _raises(result: CheckResult) -> bool:

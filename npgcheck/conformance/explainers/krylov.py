@@ -34,7 +34,7 @@ LARGEST_DRIFT = 1e-3
 #: … and where it strays farther, that is measured in so many runs, which may differ by a factor.
 RUNS = 4
 STRAYS = 10.0
-#: An iteration that ends before its k-th step because the residual has fallen by this has converged.
+#: An iteration that ends early because the residual has fallen by this has converged.
 SETTLED = 1e-9
 #: The largest absolute residual at which libraries stop: 1e-5 (1e-10 on the squared norm), times 3
 #: for the residual that the recurrence believes in. On a gradient of size 0.1 this hides errors

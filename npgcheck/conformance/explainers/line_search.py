@@ -72,7 +72,8 @@ class TrustRegionStep(TrustRegionProposal):
         if fraction < 1.0 - budget:
             larger = min(1.0, fraction / self.LARGEST_SHRINK) / fraction
             if not self._objection(record, choices, larger * x, -self.TIE):
-                note = f"the step was cut to {fraction:.3g} of x, though twice that would do"
+                cut = f"the step was cut to {fraction:.3g} of the full step"
+                note = f"{cut}, though twice that would do"
                 return _worse(worst, Judged(1.0, BROKEN, 1.0, shown, note))
         return worst
 

@@ -132,6 +132,11 @@ class Conventions:
         return f"Conventions({inside})"
 
 
+def is_value(name: str, value: str) -> bool:
+    """Whether ``Conventions(name=value)`` can be declared; numbers apart."""
+    return name not in _ENUMERATED or value in _ENUMERATED[name]
+
+
 def _validate(name: str, value: Any) -> None:
     """Raises UsageError when ``value`` is not a value of the convention ``name``."""
     if name in _ENUMERATED:

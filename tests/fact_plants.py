@@ -206,6 +206,12 @@ PLANTS = (
         entry(lambda v: np.clip(v, -1, 2)),
     ),
     Plant(
+        V,
+        "each number is cut off at 0 and 1",
+        entry(lambda v: np.where(v > 1, 1.0, np.where(v < 0, -1e-16 * (v < 0), v))),
+        entry(lambda v: np.clip(v, 0.1, 1)),
+    ),
+    Plant(
         V, "2 times the exact answer plus 1", entry(lambda v: 2 * v + 1), entry(lambda v: 2 * v + 2)
     ),
     Plant(

@@ -198,40 +198,15 @@ def test_a_dropped_rule_and_another_number(rule):
     assert found == {rule: None, "gae-other-lambda": 0.9}
 
 
-def last(rows):
-    end = np.zeros_like(rows[3])
-    end[-1] = True
-    return end
-
-
 FACTS = {
-    "sign is flipped": lambda r: -estimates(r),
-    "these are returns": lambda r: estimates(r) + r[1],
     "always zero": lambda r: 0.0 * r[0],
     "within each environment": lambda r: (
         (estimates(r) - estimates(r).mean(axis=0)) / estimates(r).std(axis=0)
     ),
     "environment by environment": lambda r: estimates(r).T.reshape(r[0].shape),
     "reverse order": lambda r: estimates(r)[::-1],
-    "last row of the rollout is treated": lambda r: estimates([*r[:3], r[3] | last(r), r[4]]),
-    "left at zero": lambda r: estimates(
-        [np.where(last(r), r[1], r[0]), *r[1:3], r[3] | last(r), r[4]]
-    ),
-    "V(s′) is taken from the next row": lambda r: estimates(
-        [*r[:2], np.concatenate([r[1][1:], r[2][-1:]]), *r[3:]]
-    ),
-    "one row too late": lambda r: estimates(
-        [*r[:3], *(np.concatenate([f[1:], 0 * f[:1] > 1]) for f in r[3:])]
-    ),
-    "one row too early": lambda r: estimates(
-        [*r[:3], *(np.concatenate([0 * f[:1] > 1, f[:-1]]) for f in r[3:])]
-    ),
     "terminated and truncated are swapped": lambda r: estimates([*r[:3], r[4], r[3]]),
-    "values and next_values are swapped": lambda r: estimates([r[0], r[2], r[1], *r[3:]]),
-    "discount and lam are swapped": lambda r: by_definition(*r, LAM, GAMMA),
-    "rewards alone": lambda r: r[0],
     "times 2": lambda r: 2.0 * estimates(r),
-    "standard deviation, without": lambda r: estimates(r) / estimates(r).std(),
     "plus 0.25": lambda r: estimates(r) + 0.25,
     "that a time limit cuts": lambda r: estimates([*r[:2], r[2] + r[4], *r[3:]]),
     "that end by termination": lambda r: estimates([r[0] + r[3], *r[1:]]),
@@ -246,10 +221,8 @@ def test_other_mistakes_are_told_by_facts(text):
     report = check(FACTS[text](rows), rows)
     result = value(report)
     assert result.status == "fail"
-    assert text in result.reason or (
-        text == "discount and lam are swapped"
-        and names(report) == {"gae-other-discount": LAM, "gae-other-lambda": GAMMA}
-    )
+    assert text in result.reason
+    assert not result.diagnosis
     assert result.counterexample.yours != result.counterexample.exact
 
 

@@ -161,11 +161,6 @@ TRIED = [
         [case(2 * U, U), case(V, V + 1)],
     ),
     (
-        "less than 90° away from the exact direction in all 1 wrong answers",
-        [case(2 * U, U)],
-        [case(-2 * U, U)],
-    ),
-    (
         "of the other sign in 1 of 2 wrong answers",
         [case(-1.0, 2.0), case(1.0, 2.0)],
         [case(3.0, 2.0), case(1.0, 2.0)],
@@ -221,6 +216,11 @@ TRIED = [
     (
         "the accepted step has KL = 1 > max_kl = 0.5, and likewise 1 of 1 times",
         [case(U, U, args=(0.5,), pipeline=Kl(1.0))],
+        [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
+    ),
+    (
+        "the accepted step changes the surrogate by -0.03, and likewise 1 of 1 times",
+        [case(-U, U, args=(0.5,), pipeline=Kl(0.1))],
         [case(U, U, args=(0.5,), pipeline=Kl(0.1))],
     ),
     (
@@ -341,3 +341,18 @@ def test_policies_of_their_own_are_not_judged():
     assert readings(find("own-policy-ignores-theta"), "policy_gradient") == {}
     control = replace(find("own-policy-ignores-theta"), name="x")
     assert fact_judge.judged(control, ()) == ()
+
+
+def test_a_line_through_two_discounts_is_no_law():
+    def answers(*discounts):
+        found = []
+        for gamma in discounts:
+            after = np.linspace(-1.0, 1.0, 5) + gamma
+            zero, no = np.zeros(5), np.zeros(5, dtype=bool)
+            args = (zero, zero, after, no, no, gamma, 0.0)
+            found.append(Case(None, "", args, (2.0 * gamma - 0.5) * after, gamma * after))
+        return found
+
+    text = "with λ = 0 inside an episode it is 2 γ V′ − 0.5 V′, not r − V + γ V′"
+    assert verdict(text, [answers(0.5, 0.9, 0.99)]) is True
+    assert verdict(text, [answers(0.5, 0.9)]) is False

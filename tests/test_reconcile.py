@@ -260,7 +260,7 @@ def test_both_factors_at_once_fit_nothing():
 
     report = verify(subject(natural_gradient=twice), "natural_gradient")
     assert statuses(report) == {"natural_gradient": "fail"}
-    assert "(1−γ)²" in result(report, "NPG-NG-001").reason
+    assert [d.choice for d in result(report, "NPG-NG-001").diagnosis] == ["horizon-factor-twice"]
 
 
 def visits(self, problem):

@@ -107,7 +107,7 @@ def test_text_reads_as_designed():
         "  fisher_vector_product  deviates  damping λ = 0.1 (convention)",
         "      free choice        unnormalised fisher",
         "      declare it         conventions = Conventions(damping=0.1)",
-        "  kl                     FAIL      120 problems   15.1 digits, but:",
+        "  kl                     FAIL      right in value (120 problems, 15.1 digits), but:",
         "      property           KL(θ, θ) = 0: refuted by the 1st problem   [NPG-KL-002]",
         "      where              my_npg.py, line 19, in score: 1 / 0",
         "  value                  skip      only for Gaussian policies",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import npgcheck
 from npgcheck.step.controls import campaign, heads
 from npgcheck.step.controls.mistakes import MISTAKES
 from npgcheck.step.controls.network import Network
@@ -56,6 +57,9 @@ def test_a_mistake_is_caught_and_named(family, mistake):
     outcome = campaign._outcome(mistake, family, campaign.judge(mistake.apply(step)))
     assert outcome.caught
     assert outcome.named_rightly, outcome.said
+    if outcome.report.declare:  # what is printed can be pasted
+        made = eval(outcome.report.declare.removeprefix("conventions = "), {"npgcheck": npgcheck})
+        assert made.declared()
 
 
 def test_there_are_mistakes_enough():

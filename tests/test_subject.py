@@ -275,3 +275,23 @@ def test_shapes_of_right_answers():
     assert QUANTITIES["train"].shape_for(problem, 5, 0.1) == (5, 6)
     assert QUANTITIES["conjugate_gradient"].shape_for(None, None, [0.0] * 7, 3) == (7,)
     assert QUANTITIES["advantage_estimate"].shape_for(None, [0.0] * 9) == (9,)
+
+
+def test_ordinary_helpers_are_no_misspelt_functions():
+    def two(a, b): ...
+    def one(problem): ...
+    def three(problem, state, action): ...
+
+    helpers = dict.fromkeys(("values", "advantages", "policy", "natural", "fishers", "k"), one)
+    helpers |= dict.fromkeys(("scores", "log_probs", "score_of"), three)
+    assert load({"kl": lambda problem, theta: 0.0, **helpers}).notes == ()
+    kl = {"kl": lambda problem, theta: 0.0}
+    slips = {"vlaue": one, "policy_gradeint": one, "fisher_vector_prod": two, "scor": three}
+    assert set(load({**kl, **slips}).near_misses) == {
+        "value",
+        "policy_gradient",
+        "fisher_vector_product",
+        "score",
+    }
+    assert load({**kl, "policy_gradeint": two, "scor": one}).notes == ()
+    assert load({**kl, "fischer": one, "fisher": one}).notes == ()

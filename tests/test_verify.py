@@ -153,6 +153,28 @@ def test_partly_unsupported_says_how_often():
     assert found.reason.endswith("problems unsupported: at most five states")
 
 
+def test_why_problems_are_unsupported_is_said_once():
+    def half(problem):
+        if problem.num_states > 5:
+            raise Unsupported("at most five states")
+
+    def some(name):
+        return lambda self, problem: half(problem) or getattr(ExactSoftmax, name)(self, problem)
+
+    report = verify(subject(value=some("value"), q_value=some("q_value")), "value", "q_value")
+    text = " ".join(str(report).split())
+    assert text.count("at most five states") == 1, text
+    assert text.count("unsupported, as above") == 1
+
+
+def test_beside_a_name_no_fact_repeats_it():
+    negated = subject(advantage=lambda self, problem: -ExactSoftmax.advantage(self, problem))
+    report = verify(negated, "advantage")
+    found = next(r for r in report.results if r.kind == "value" and r.status == "fail")
+    assert [d.choice for d in found.diagnosis] == ["advantage-negated"]
+    assert found.reason == found.diagnosis[0].note
+
+
 def test_a_known_failure_that_fails_is_no_failure_of_the_run():
     known = subject(
         policy_gradient=lambda self, p: -ExactSoftmax.policy_gradient(self, p),

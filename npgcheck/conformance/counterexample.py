@@ -27,7 +27,8 @@ def smallest(state: Run, result: CheckResult) -> CheckResult:
     fit = state.fit(quantity)  # a named mistake is shown beside the same choices without it
     # Facts count the answers of the run: an example from outside could contradict them.
     facts = None if fit or result.diagnosis else state.described.get(quantity)
-    choices = without_bugs(fit.choices) if fit else facts or expected(state, quantity, records)
+    known = facts or state.compared.get(quantity)
+    choices = without_bugs(fit.choices) if fit else known or expected(state, quantity, records)
     outside = not state.single and facts is None
     found = _from_catalogue(state, quantity, choices) if outside else None
     if found is None:

@@ -99,6 +99,7 @@ def run(
         state.results[quantity] += properties.check(state, quantity)
         state.results[quantity] += edges.check(state, quantity)
     name_mistakes(state)
+    properties.excuse(state)
     explain_by_lower(state)
     for quantity in wanted:
         state.results[quantity] = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npgcheck.conformance.atlas import STAGES, Choice
+from npgcheck.conformance.atlas import STAGES, Choice, rollouts
 from npgcheck.conformance.diagnosis.worked import Example, example, pure_example
 
 WIDTH = 92
@@ -20,8 +20,8 @@ def choice_text(entry: Choice) -> str:
     lines = [f"{entry.name} ({entry.kind}; {STAGES[entry.atlas].lower()})", ""]
     lines += _row("what it computes", entry.formula)
     lines += _row("how it shows", entry.shows)
-    if entry.visible:
-        lines += _row("visible on", ", ".join(entry.visible))
+    if visible := _visible(entry):
+        lines += _row("visible on", ", ".join(visible))
     for index, (where, reason) in enumerate(entry.hidden.items()):
         lines += _row("" if index else "not visible on", f"{where}: {reason}")
     for index, seen in enumerate(entry.seen):
@@ -31,6 +31,13 @@ def choice_text(entry: Choice) -> str:
         lines += list(_worked(entry))
     lines += _row("what to do", entry.mend)
     return "\n".join(lines) + "\n"
+
+
+def _visible(entry: Choice) -> tuple[str, ...]:
+    """The quantities that show it; estimates too, where it takes a form of its own in them."""
+    if not rollouts.forms(entry):
+        return entry.visible
+    return tuple(dict.fromkeys((*entry.visible, "advantage_estimate")))
 
 
 def worked(entry: Choice) -> Example | None:

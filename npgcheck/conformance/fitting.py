@@ -306,7 +306,7 @@ def _explain(
     if loose and all(f.choices.get("cg_stopping") == "absolute" for f in found.fitting):
         found.fitting = []  # a relative accuracy explains them, so nothing absolute is seen
     if not found.fitting:
-        found.fitting = [_as_limited_accuracy(fit) for fit in loose if not fit.too_few]
+        found.fitting = [as_limited_accuracy(fit) for fit in loose if not fit.too_few]
         found.fitting = [fit for fit in found.fitting if known(fit.choices)]
         found.fitting.sort(key=lambda f: (round(math.log10(f.accuracy)), f.cost))
     else:
@@ -364,7 +364,7 @@ def same_number(a: float, b: float) -> bool:
     return abs(a - b) <= 1e-6 * max(abs(a), abs(b))
 
 
-def _as_limited_accuracy(fit: Fit) -> Fit:
+def as_limited_accuracy(fit: Fit) -> Fit:
     """The same fit, with the accuracy that it needs as a named approximation."""
     accuracy = float(f"{fit.accuracy:.1e}")
     return replace(fit, choices={**fit.choices, "solver_rtol": accuracy}, rtol=math.inf)

@@ -9,6 +9,7 @@ from typing import Any
 from npgcheck.conformance.choices import BY_NAME, CHOICES, choice
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
+from npgcheck.conventions import is_value
 
 
 def diagnose(choices: dict[str, Any]) -> tuple[Diagnosis, ...]:
@@ -45,8 +46,21 @@ KEYWORD = {
 }
 
 
+def is_declarable(diagnosis: Diagnosis) -> bool:
+    """Whether some value of :class:`~npgcheck.Conventions` declares the choice.
+
+    Conventions that only the diagnosis recomputes (F + λ diag F, a diagonal F) have none, although
+    they belong to a stage that has; nor has an absolute residual, which is no relative accuracy.
+    """
+    entry = BY_NAME[diagnosis.choice]
+    if diagnosis.stage not in KEYWORD or entry.change or entry.name == "absolute-tolerance":
+        return False
+    return diagnosis.value is not None or not entry.value or is_value(entry.stage, entry.value)
+
+
 def is_declared(diagnosis: Diagnosis, declared: dict[str, Any]) -> bool:
-    if diagnosis.choice == "absolute-tolerance":
+    """Whether the subject declares the choice."""
+    if not is_declarable(diagnosis) and diagnosis.kind != "free":
         return False
     if diagnosis.stage == "damping_in_fisher":
         return declared.get("damping_in") == "fisher"
@@ -60,10 +74,8 @@ def declare_line(results: Iterable[CheckResult], state: Run) -> str:
         if result.status != "deviates":
             continue
         for d in result.diagnosis:
-            if d.kind not in ("convention", "approximation") or d.stage not in KEYWORD:
+            if d.kind not in ("convention", "approximation") or not is_declarable(d):
                 continue
-            if d.choice == "absolute-tolerance":
-                continue  # an absolute residual is no relative accuracy that could be declared
             keyword = KEYWORD[d.stage]
             if d.stage == "damping_in_fisher":
                 named["damping_in"] = "fisher"

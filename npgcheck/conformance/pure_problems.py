@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck import tolerance
+from npgcheck.conformance.wording import plural
 from npgcheck.streams import Stream
 
 Array = np.ndarray
@@ -138,7 +139,8 @@ def reward_streams(seed: int, count: int) -> list[PureProblem]:
         ).hexdigest()
         ends = int((terminated | truncated).sum())
         words = (
-            f"{length} steps, {ends} episode ends ({int(truncated.sum())} by time limit), "
+            f"{plural(length, 'step')}, {plural(ends, 'episode end')} "
+            f"({int(truncated.sum())} by time limit), "
             f"γ = {discount:g}, λ = {lam:g}"
         )
         found.append(PureProblem(f"p-{digest}", words, args, discount=discount))

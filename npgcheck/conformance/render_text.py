@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from npgcheck.conformance.naming import is_declarable
 from npgcheck.conformance.report import CheckResult, Diagnosis, QuantitySummary, Report
 from npgcheck.conformance.wording import (
     counts_text,
@@ -42,6 +43,8 @@ _LABEL = {
     "edge": "edge case",
     "value": "value",
 }
+UNSUPPORTED = " unsupported: "
+"""Between the number of problems and the reason that the subject gives."""
 _INDENT = 6
 _STATUS_WIDTH = 10
 _SHOWN = 3
@@ -95,7 +98,9 @@ class _Page:
         self.report = report
         self.column = column
         self.width = width
-        self.declared = False
+        self.declared = self.barred = False
+        self.told: set[str] = set()
+        self.unsupported: set[str] = set()
 
     def quantity(self, summary: QuantitySummary) -> Iterator[Line]:
         """The line of one quantity and what belongs under it."""
@@ -115,7 +120,19 @@ class _Page:
         if (hidden := len(findings) - _SHOWN) > 0:
             yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
         named = any(d.kind != "free" for r in summary.results for d in r.diagnosis)
-        if summary.status == "deviates" and named and self.report.declare and not self.declared:
+        serious = [
+            d
+            for r in summary.results
+            for d in r.diagnosis
+            if r.kind == "value" and d.kind in ("convention", "approximation")
+        ]
+        barred = self.report.door == "verify" and not any(map(is_declarable, serious))
+        if summary.status == "deviates" and serious and barred:
+            if self.barred:
+                return
+            self.barred = True
+            yield from self._entry("declare it", "not possible: it stays a deviation")
+        elif summary.status == "deviates" and named and self.report.declare and not self.declared:
             self.declared = True
             yield from self._entry("declare it", self.report.declare)
 
@@ -128,13 +145,13 @@ class _Page:
         value = summary.value
         judged = f"{plural(summary.problems, self._noun())}   {summary.digits:.1f} digits"
         if summary.status == "pass":
-            said = value.reason if value is not None else ""
+            said = self._once(value.reason) if value is not None else ""
             return f"{judged}, {said}" if said else judged
         if summary.status == "skip":
             return next((r.reason for r in summary.results if r.reason), "nothing was asked of it")
         if summary.status == "deviates":
             if value is None or value.status != "deviates":
-                return f"{judged}, but:" if value is not None else "in this respect:"
+                return self._right_but(summary) if value is not None else "in this respect:"
             named = [d for d in value.diagnosis if d.kind != "free"]
             return diagnosis_text(named[0]) if named else value.reason or judged
         known = self.report.known_failures
@@ -143,7 +160,24 @@ class _Page:
         first = next(r for r in summary.results if r.status == "fail")
         if self._is_headline(summary, first):
             return known.get(first.id) or refutation(first)
-        return f"{judged}, but:"
+        return self._right_but(summary)
+
+    def _right_but(self, summary: QuantitySummary) -> str:
+        """The values are right, or deviate by name; what is wrong follows below."""
+        value = summary.value
+        named = [] if value is None else [d for d in value.diagnosis if d.kind != "free"]
+        if value is not None and value.status == "deviates" and named:
+            return f"{diagnosis_text(named[0])}, and:"
+        judged = f"{plural(summary.problems, self._noun())}, {summary.digits:.1f} digits"
+        return f"right in value ({judged}), but:"
+
+    def _once(self, said: str) -> str:
+        """Why problems are unsupported is said once; after that the count is enough."""
+        count, mark, why = said.rpartition(UNSUPPORTED)
+        if not mark or why not in self.unsupported:
+            self.unsupported.add(why)
+            return said
+        return f"{count}{mark.removesuffix(': ')}, as above"
 
     def _noun(self) -> str:
         return "problem" if self.report.door == "verify" else "comparison"
@@ -161,16 +195,21 @@ class _Page:
         if result.explained_by:  # the mistake stands under the quantity that explains this one
             named = [d for d in named if d.kind != "bug"]
         if result.status == "fail" and not result.explained_by:
-            yield from self._diagnosed(named, result.reason)
+            yield from self._diagnosed(named, result.reason, failed=True)
         else:
             for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
-            if any(d.alternatives or d.reproduces for d in named) and not result.explained_by:
-                yield from self._diagnosed(named[:1], named[0].note)
+            first = named[0].choice if named else ""
+            told = result.explained_by is not None or first in self.told
+            if any(d.alternatives or d.reproduces for d in named) and not told:
+                self.told.add(first)
+                yield from self._diagnosed(named[:1], diagnosis_text(named[0]))
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
 
-    def _diagnosed(self, named: Sequence[Diagnosis], said: str) -> Iterator[Line]:
+    def _diagnosed(
+        self, named: Sequence[Diagnosis], said: str, failed: bool = False
+    ) -> Iterator[Line]:
         """What it is, where the line above has not ``said`` so; its name, formula and mend; what
         cannot be told from it; where to read on."""
         texts = [t for d in named[:_SHOWN] for t in (diagnosis_text(d), formula_text(d))]
@@ -182,7 +221,8 @@ class _Page:
         if named and named[0].alternatives:
             equals = ", ".join(named[0].alternatives[:_SHOWN])
             yield from self._entry("or", f"{equals}: no answer that was asked tells them apart")
-        mends = dict.fromkeys(mend_text(d) for d in named if d.kind == "bug")
+        blamed = [d for d in named if d.kind == "bug"] or (named if failed else [])
+        mends = dict.fromkeys(mend_text(d) for d in blamed)
         for index, text in enumerate(list(mends)[:_SHOWN]):
             yield from self._entry("" if index else "mend", text)
         if named:
@@ -195,6 +235,7 @@ class _Page:
             yield from self._entry(_LABEL[result.kind], f"{title}{said}   [{result.id}]")
         if result.explained_by is None:
             yield from self._evidence(result)
+            yield from self._diagnosed([d for d in result.diagnosis if d.kind == "bug"], said)
 
     def _evidence(self, result: CheckResult) -> Iterator[Line]:
         """Where it raised, the smallest problem, and both answers there."""

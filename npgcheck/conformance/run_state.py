@@ -36,6 +36,8 @@ class Run:
     chosen: dict[str, Fit | None] = field(default_factory=dict)
     results: dict[str, list[CheckResult]] = field(default_factory=dict)
     described: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Quantity → the conventions beside the mistake that was named, under which it is shown.
+    compared: dict[str, dict[str, Any]] = field(default_factory=dict)
     ill_conditioned: int = 0
 
     def judgeable(self, quantity: str) -> list[Record]:

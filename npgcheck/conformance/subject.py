@@ -99,9 +99,9 @@ def subject_from(
     obj = _instance(obj, name)
     members = _members(obj)
     functions = {q: _checked(name, q, members[q]) for q in QUANTITIES if q in members}
-    misses = _near_misses(obj, members)
     if not functions:
-        raise UsageError(_nothing(name, misses))
+        raise UsageError(_nothing(name, _near_misses(obj, members)))
+    misses = _misspelt(obj, members)
     families = _families(name, members.get("families"))
     own = _own_policy(name, members) if "own" in families else {}
     return Subject(
@@ -248,6 +248,63 @@ def _near_misses(obj: Any, members: Mapping[str, Any]) -> dict[str, str]:
         if close:
             found.setdefault(close[0], yours)
     return found
+
+
+def _misspelt(obj: Any, members: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the near misses that are hardly anything else: one or two letters off, or the last
+    word cut short, and as many parameters as the contract has. Ordinary helpers (``scores``,
+    ``policy``, ``natural``) are none."""
+    missing = [q for q in QUANTITIES if q not in members]
+    found: dict[str, str] = {}
+    for yours in _public_functions(obj):
+        if yours in QUANTITIES or yours in POLICY_FUNCTIONS:
+            continue
+        for wanted in missing:
+            alike = _slip(yours.lower(), wanted) or _cut_short(yours.lower(), wanted)
+            function = obj[yours] if isinstance(obj, Mapping) else getattr(obj, yours)
+            if alike and _takes(function, len(QUANTITIES[wanted].parameters)):
+                found.setdefault(wanted, yours)
+    return found
+
+
+def _slip(yours: str, wanted: str) -> bool:
+    """One letter off, in a long name two, or two letters exchanged; a plural or a longer word is
+    another name."""
+    off = [i for i, (a, b) in enumerate(zip(yours, wanted, strict=False)) if a != b]
+    if len(yours) == len(wanted) > 3 and len(off) == 2 and off[1] == off[0] + 1:
+        return sorted(yours) == sorted(wanted)
+    allowed = 2 if len(wanted) > 6 else 1 if len(wanted) > 3 else 0
+    return not yours.startswith(wanted) and _distance(yours, wanted) <= allowed
+
+
+def _cut_short(yours: str, wanted: str) -> bool:
+    """``policy_grad`` for ``policy_gradient``: as many words, the last of them cut."""
+    return (
+        yours.count("_") == wanted.count("_") > 0
+        and wanted.startswith(yours)
+        and len(yours.rpartition("_")[2]) >= 4
+    )
+
+
+def _distance(first: str, second: str) -> int:
+    """Letters to insert, delete or replace."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, start=1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(second, start=1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether it can be called with so many positional arguments, and no fewer are asked for."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in places)
+    return needed <= count <= len(places) and needed > 0
 
 
 def _nothing(name: str, misses: Mapping[str, str]) -> str:

@@ -15,11 +15,20 @@ from npgcheck.conformance.choices import BY_NAME, CHOICES, choice, cost
 from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.explainers.line_search import OVERWRITTEN, RULES
-from npgcheck.conformance.fitting import Fit, Judged, Record, compatible, same_number, score
+from npgcheck.conformance.fitting import (
+    Fit,
+    Judged,
+    Record,
+    as_limited_accuracy,
+    compatible,
+    same_number,
+    score,
+)
 from npgcheck.conformance.naming import KEYWORD, diagnose, is_declared
-from npgcheck.conformance.reconcile import contradicts
+from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.wording import plural
 from npgcheck.tolerance import UNIT_ROUNDOFF
 
 #: A pass needs this many judged problems with γ ≥ 1/2 (and shared features, unless only tabular
@@ -183,6 +192,7 @@ def _nothing_judged(state: Run, quantity: str) -> CheckResult:
 
 def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -> CheckResult:
     """Within the budget under the run's conventions: a pass, or a deviation by name."""
+    fit = _as_accurate_as_below(state, quantity, records, fit)
     diagnosis = _with_equals(quantity, records, fit, diagnose(fit.choices))
     open_ = [d for d in diagnosis if not is_declared(d, state.declared)]
     serious = [d for d in open_ if d.kind in ("convention", "approximation")]
@@ -208,9 +218,22 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
     if coarse and not text:
         text = f"answers in {' and '.join(coarse)}"
     if unsupported:
-        more = f"{len(unsupported)} problems unsupported: {unsupported[0]}"
+        more = f"{plural(len(unsupported), 'problem')} unsupported: {unsupported[0]}"
         text = f"{text}; {more}" if text else more
     return _result(quantity, status, records, fit, diagnosis=diagnosis, reason=text)
+
+
+def _as_accurate_as_below(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -> Fit:
+    """Where g, F or V are themselves right to a limited accuracy, so is x: that says nothing about
+    how it was solved for."""
+    if fit.choices.get("cg_stopping") != "tolerance":
+        return fit
+    below = [f for q, f in state.chosen.items() if f is not None and q not in SOLVES]
+    if not any(f.choices.get("solver_rtol") for f in below):
+        return fit
+    kept = {stage: value for stage, value in fit.choices.items() if stage != "cg_stopping"}
+    solved = rescore(quantity, records, kept)
+    return as_limited_accuracy(solved) if math.isfinite(solved.accuracy) else fit
 
 
 def _with_equals(

@@ -2,8 +2,8 @@
 
 On the usual problems nearly every step that KL allows gains, and no KL is half as large again as
 the quadratic model says. Here the longest step loses under the MDP (``loses``) or over the rows of
-the batch (``rows lose``), or its KL is several times the allowed one (``overshoots``). Only accepted
-steps are asked on them. The keys were chosen once; a test holds what the words say.
+the batch (``rows lose``), or its KL is several times the allowed one (``overshoots``). Accepted
+steps alone are asked on them. The keys were chosen once; a test holds what the words say.
 """
 
 from __future__ import annotations

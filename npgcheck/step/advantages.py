@@ -10,6 +10,7 @@ generalized advantage estimation (2016), eq. 16.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +18,9 @@ import numpy as np
 
 import npgcheck
 from npgcheck.conformance.check_ids import LATEST, NUMBERED, check_id
-from npgcheck.conformance.choices import choice
+from npgcheck.conformance.choices import BY_NAME, choice
 from npgcheck.conformance.explainers.pure import DROPPED_RULES
-from npgcheck.conformance.explainers.rollout import RolloutEstimate, RolloutReturn
+from npgcheck.conformance.explainers.rollout import RolloutEstimate, RolloutReturn, form_of
 from npgcheck.conformance.fitting import Fit, Judged, Record, explain
 from npgcheck.conformance.guard import Answer
 from npgcheck.conformance.naming import diagnose
@@ -36,6 +37,10 @@ Array = np.ndarray
 
 ESTIMATE, RETURN = "advantage_estimate", "returns"
 SHOWN = 6
+#: A scaling that nothing declares.
+UNDECLARABLE = choice("advantage", "scaled").name
+#: Where another γ enters, by the form of the mistake.
+_PLACES = {1: ", in the residuals alone", 2: ", where later residuals are weighed"}
 
 
 def check_advantages(
@@ -204,8 +209,7 @@ def _judge(
     explainer = RolloutEstimate() if quantity == ESTIMATE else RolloutReturn()
     found = explain(explainer, [record], ("mdp",), declared)
     if found.fitting:
-        fit = found.fitting[0]
-        result = _explained(quantity, fit, declared, record)
+        result = _explained(quantity, found.fitting, declared, record)
     else:
         plain = {"advantage": declared.get("advantage", "advantage")}
         judged = explainer.judge(record, plain) or explainer.judge(
@@ -223,14 +227,21 @@ def _judge(
     return [result, contract], _invisible(record) if quantity == ESTIMATE else ()
 
 
-def _explained(quantity: str, fit: Fit, declared: dict[str, Any], record: Record) -> CheckResult:
+def _explained(
+    quantity: str, fitting: Sequence[Fit], declared: dict[str, Any], record: Record
+) -> CheckResult:
     """Right, right under a named choice, or a known mistake."""
+    fit = fitting[0]
     named = _diagnosis(fit.choices, record)
     bugs = [d for d in named if d.kind == "bug"]
+    if bugs:
+        equals = dict.fromkeys((*named[0].alternatives, *_equals(fitting)))
+        named = (replace(named[0], alternatives=tuple(equals)), *named[1:])
     open_ = [
         d for d in named if d.kind in ("convention", "approximation") and d.stage not in declared
     ]
-    status = "fail" if bugs else "deviates" if open_ else "pass"
+    undeclarable = any(d.choice == UNDECLARABLE for d in open_)
+    status = "fail" if bugs or undeclarable else "deviates" if open_ else "pass"
     text = "; ".join(d.note for d in (bugs or open_))
     if not text and record.unit > UNIT_ROUNDOFF["float64"]:
         text = f"in {record.answer.dtype}"
@@ -240,6 +251,18 @@ def _explained(quantity: str, fit: Fit, declared: dict[str, Any], record: Record
     return _result(quantity, "value", status, fit, named, text)
 
 
+def _equals(fitting: Sequence[Fit]) -> tuple[str, ...]:
+    """Other single mistakes that explain these rows as well; numbers explain anything."""
+    mistakes = [
+        frozenset(d.choice for d in diagnose(f.choices) if d.kind == "bug")
+        for f in fitting
+        if f.cost <= fitting[0].cost + 1e-9
+    ]
+    others = {names for names in mistakes if names != mistakes[0]}
+    weak = {n for names in others for n in names if BY_NAME[n].weak}
+    return tuple(sorted(" + ".join(sorted(names)) for names in others if not names & weak))
+
+
 def _refuted(
     quantity: str, record: Record, judged: Judged | None, declared: dict[str, Any]
 ) -> CheckResult:
@@ -247,7 +270,7 @@ def _refuted(
         raise UsageError(f"{quantity} cannot be judged on these rows.")
     if declared.get("advantage"):
         free = explain(RolloutEstimate(), [record], ("mdp",), {}).fitting
-        if free:
+        if free and free[0].choices["advantage"] != declared["advantage"]:
             text = "; ".join(d.note for d in _diagnosis(free[0].choices, record))
             stated = f"declares advantage={declared['advantage']!r}"
             reason = f"{stated} but the rows hold {text or 'raw estimates'}"
@@ -266,7 +289,7 @@ def _right(
 ) -> Judged:
     """The comparison with what is right, under the scaling that the answer has or declares."""
     scaling = declared.get("advantage") or next(
-        (_value_of(d) for d in result.diagnosis if d.stage == "advantage"), "advantage"
+        (_value_of(d) for d in result.diagnosis if _is_scaling(d)), "advantage"
     )
     plain = explainer.judge(record, {"advantage": "advantage"})
     judged = explainer.judge(record, {"advantage": scaling}) or plain
@@ -278,13 +301,30 @@ def _right(
 def _diagnosis(choices: dict[str, Any], record: Record) -> tuple[Diagnosis, ...]:
     """As for `verify`, with what was said beside λ and γ, of which zero is a value like others."""
     said = {"gae_discount": ("γ", record.probe.args[5]), "gae_lam": ("λ", record.probe.args[6])}
-    found = list(diagnose({k: v for k, v in choices.items() if k not in said}))
+    found = [
+        _in_estimates(d, choices)
+        for d in diagnose({k: v for k, v in choices.items() if k not in said})
+    ]
     for stage, (symbol, number) in said.items():
         if stage in choices:
-            note = f"computed with {symbol} = {choices[stage]:.6g}, not {number:g}"
+            place = _PLACES.get(choices.get("_form", 0), "")
+            note = f"computed with {symbol} = {choices[stage]:.6g}, not {number:g}{place}"
             entry = choice(stage, choices[stage])
             found.append(Diagnosis(stage, entry.name, "bug", float(choices[stage]), note))
     return tuple(sorted(found, key=lambda d: d.kind != "bug"))
+
+
+def _in_estimates(found: Diagnosis, choices: dict[str, Any]) -> Diagnosis:
+    """A mistake in the words of its form, with the number that it carries."""
+    if found.choice != choices.get("_mistake"):
+        return found
+    number = choices.get("_number")
+    note = form_of(choices).said(number)
+    if found.choice == "gae-gamma-lambda-swapped":
+        # λ in the place of γ is another γ in the residuals as well: γλ is what it was.
+        equal = ("gae-other-discount",)
+        return replace(found, note=note, alternatives=equal)
+    return replace(found, value=None if number is None else float(number), note=note)
 
 
 def _layered(
@@ -364,6 +404,15 @@ def _result(
         diagnosis=diagnosis,
         reason=reason,
         refuted_after=1 if status == "fail" else None,
+    )
+
+
+def _is_scaling(diagnosis: Diagnosis) -> bool:
+    """Whether a diagnosis names a scaling that may be meant."""
+    return (
+        diagnosis.stage == "advantage"
+        and diagnosis.kind != "bug"
+        and diagnosis.choice != UNDECLARABLE
     )
 
 

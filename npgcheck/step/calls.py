@@ -17,6 +17,8 @@ from npgcheck.step import arrays
 from npgcheck.step.verdict import contract
 
 Array = np.ndarray
+#: How much of the message of the user's exception is shown: lines, and characters.
+LINES, LONGEST = 2, 200
 _HOME = str(Path(npgcheck.__file__).parent)
 
 
@@ -72,7 +74,7 @@ class Function:
         except Unsupported as reason:
             raise Declined(str(reason)) from None
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {_short(str(error))}"
             raise Faulty(
                 contract(self.quantity, "raised an exception", text, _own_frames(error))
             ) from error
@@ -106,6 +108,13 @@ class Function:
     def dtype(self) -> str:
         """The coarsest dtype that it answered in."""
         return min(self.dtypes, key=arrays.precision, default="float64")
+
+
+def _short(text: str) -> str:
+    """The first two lines of a message, which in libraries may hold whole arrays."""
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    said = " ".join(line.strip() for line in lines[:LINES])
+    return said if len(lines) <= LINES and len(said) <= LONGEST else f"{said[:LONGEST].rstrip()} …"
 
 
 def _own_frames(error: BaseException) -> str:

@@ -17,8 +17,10 @@ from npgcheck.step import (
     judge_direction,
     judge_fisher,
     judge_gradient,
+    judge_kl,
     judge_policy,
     judge_step,
+    names,
     variants,
 )
 from npgcheck.step.calls import Declined, Faulty, Function
@@ -128,6 +130,9 @@ def check_step(
     return summarise(check, given, seed, started)
 
 
+_PRODUCT = "fisher_vector_product"
+
+
 class _Check:
     """One run: the batch, the directions, and a verdict per quantity that was given."""
 
@@ -219,8 +224,18 @@ class _Check:
             judged_x = self._direction(x, x_dtype, gradient, product, image, lower, delta)
         if delta is not None:
             self._step(delta, x, judged_x, gradient, product, image)
+        self._compare_weights()
         for verdict in self.verdicts:
             declared.hold(verdict, self.declared, self._shows)
+
+    def _compare_weights(self) -> None:
+        """Names the weights that enter one of F and g only."""
+        pair = [v for v in self.verdicts if v.quantity in ("policy_gradient", _PRODUCT)]
+        without = [v for v in pair if v.numbers.get("unweighted")]
+        if len(pair) == 2 and len(without) == 1:
+            other = next(v for v in pair if v is not without[0])
+            if other.status in ("pass", "deviates"):
+                without[0].diagnoses = (names.named("weights-differ-between-F-and-g"),)
 
     def _shows(self, field: str) -> bool:
         """Whether the choices of a convention differ on this batch."""
@@ -301,7 +316,7 @@ class _Check:
             # far out, divergences overflow in right code too
             if self.rows.kl(after) <= LARGEST_DIVERGENCE:
                 points["new_theta"] = after
-        return judge_policy.judge_kl(self.probes, function, points, theta, self.declared)
+        return judge_kl.judge(self.probes, function, points, theta, self.declared)
 
     def _at_divergence(self, v: Array, form: float, size: float) -> Array | None:
         """θ + s v whose exact KL is `size` within a factor of two, or None where none is found."""

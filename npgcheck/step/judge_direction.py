@@ -14,6 +14,7 @@ import numpy as np
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step import fit, iterates, names, solvers, unsolved, variants
+from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.system import Solve
 from npgcheck.step.verdict import Verdict
@@ -43,7 +44,26 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
         verdict.explain([*verdict.diagnoses, *more], declared)
         if failed:
             verdict.status, verdict.explained_by = "fail", failed[0].quantity
+    elif verdict.status == "fail" and _solves_the_negated(x, solve):
+        verdict.explained_by, verdict.reason = "fisher_vector_product", ""
     return verdict
+
+
+def _solves_the_negated(x: Array, solve: Solve) -> bool:
+    """Whether −x is an iterate for the negative of the user's product, where that is −F.
+
+    The iterates of conjugate gradient on −F are those on F with the other sign, but every test of
+    a positive matrix fails on them.
+    """
+    product = next((v for v in solve.lower if v.quantity == "fisher_vector_product"), None)
+    krylov = solve.krylov
+    if product is None or krylov is None or product.status != "fail":
+        return False
+    if not any(d.choice == "fisher-negated" for d in product.diagnoses):
+        return False
+    negated = Krylov(lambda v: -krylov.product(v), krylov.right, krylov.unit)
+    match = iterates.find(-x, negated, [0.0], None)
+    return match is not None and match.sign > 0
 
 
 def judge_zero(probes: Probes, gradient: Array | None, declared: dict[str, Any]) -> Verdict:
@@ -128,6 +148,8 @@ def _by_residual(
     holding = (f for f in fits if f.holds and _is_solve(x, sign, f.shift, solve, held))
     fitted = next(holding, None) or min(fits, key=lambda f: f.ratio)
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+    shown = fit.compare(right, image, budgets)  # what stands side by side in the report
+    verdict.off, verdict.off_digits = shown.ratio, shown.digits
     verdict.numbers["sign"] = sign
     if not fitted.holds or not _is_solve(x, sign, fitted.shift, solve, held):
         verdict.status = "fail"

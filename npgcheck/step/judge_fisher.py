@@ -7,13 +7,14 @@ vᵀFv ≥ 0 are looked at first, because a product without them is no matrix.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, names, variants
+from npgcheck.step import fit, names, structure, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict, property_result
@@ -28,8 +29,8 @@ TELLING = 3.0
 DIFFERENCES = 2e-2
 #: … and of central ones in double precision, which may be linear as far as can be seen.
 CENTRAL = 1e-8
-#: How many entries of a diagonal are compared before it is called that of F.
-DIAGONAL = 5
+#: Factors are told from each other this closely where the product comes from finite differences.
+NEAR = 0.05
 
 
 def products(function: Function, probes: Probes) -> dict[str, Array]:
@@ -53,6 +54,7 @@ def judge(
     shifted = np.concatenate([probes.products(probes.directions[name]) for name in asked])
     y = table.ravel()
     best: tuple[tuple[int, float], list, fit.Fitted] | None = None
+    equals: list[tuple[int, list]] = []
     plain: tuple[fit.Fitted, Array, Array] | None = None
     for variant in variants.fishers(probes.rows):
         exact, budgets = _predicted(probes, variant, answers, function.dtype)
@@ -69,6 +71,7 @@ def judge(
             said = [names.named(n, note=variant.note if i == 0 else "")
                     for i, n in enumerate(variant.choices)] + more  # fmt: skip
             price = names.cost(d.choice for d in said)
+            equals.append((price[0], said))
             if best is None or price < best[0]:
                 best = (price, said, fitted)
         if best is not None and best[0] <= names.ONE_CONVENTION:
@@ -82,17 +85,25 @@ def judge(
     part = slice(first, first + len(directions))
     verdict.yours, verdict.exact = y[part], exact[part]
     verdict.where = f"F · {asked[-1]}, its products with {', '.join(probes.directions)}"
-    if best is None and _is_diagonal(function, probes):
-        return verdict.explain([names.named("diagonal-fisher")], declared)
-    if best is None and (rough := _by_differences(verdict, answers, y, exact, shifted)):
-        return verdict.explain(rough, declared)
+    linear = verdict.findings[-1].status == "pass"
     if best is None:
+        said = _length_forgotten(probes, asked, y, exact, budgets, shifted)
+        said = said or _by_differences(verdict, probes, answers, y, exact, shifted)
+        if linear and not said:
+            said = structure.part_of(function, probes, asked, exact, shifted)
+        if said:
+            return verdict.explain(said, declared)
         verdict.status = "fail"
-        fact = _facts(function, probes, y, exact, budgets, shifted)
+        if linear and _without_weights(probes, answers, y, shifted, function.dtype):
+            verdict.numbers["unweighted"] = True
+            verdict.reason = names.UNWEIGHTED
+            return verdict
+        fact = _facts(probes, y, exact, budgets, shifted) if linear else ""
         fact = fact or names.mixed_precision(fitted.digits, function.dtype)
         verdict.reason = "no known choice explains it" + fact
         return verdict
-    _, said, fitted = best
+    price, said, fitted = best
+    said = names.together(said, [other for count, other in equals if count == price[0]])
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.numbers.update(damping=fitted.shift, factor=fitted.factor)
     verdict.explain(said, declared)
@@ -111,7 +122,9 @@ def _predicted(
     """wᵀFv and its budget for every product and direction, in one row."""
     exact, budgets = [], []
     for name, answer in answers.items():
-        sums = probes.forms(variant.curvature, variant.weights, probes.directions[name])
+        right = probes.directions[name]
+        sums = probes.forms(variant.curvature, variant.weights, right)
+        sums = probes.with_means(sums, variant.means, right)
         exact.append(values(sums))
         budgets.append(probes.budgets(sums, float(np.linalg.norm(answer)), dtype))
     return np.concatenate(exact), np.concatenate(budgets)
@@ -122,9 +135,26 @@ def _tried(
 ) -> list[tuple[float, float, list]]:
     """(factor, λ, their diagnoses), simplest first."""
     found: list[tuple[float, float, list]] = [(1.0, 0.0, [])]
-    law, count = probes.rows.law, float(len(probes.rows.weights))
     factors: list[tuple[float, list]] = [(1.0, [])]
     free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
+    factors += [(c, said) for c, said in _known(probes) if abs(free - c) <= 1e-3 * abs(c)]
+    for factor, said in factors:
+        found.append((factor, 0.0, said))
+        _, shift = fit.estimate(y - factor * exact, 0.0 * exact, budgets, shifted, False)
+        numbers = [declared["damping"]] if declared.get("damping") else []
+        for number in [*numbers, *roundest(shift)]:
+            if number > 0:
+                found.append((factor, number, [*said, names.named("damping", number)]))
+    _, shift = fit.estimate(y, 0.0 * exact, budgets, shifted, False)
+    for number in [0.0, *roundest(shift)]:
+        more = [names.named("damping", number)] if number > 0 else []
+        found.append((0.0, max(number, 0.0), [names.named("both-sides-live", note="F = 0"), *more]))
+    return found
+
+
+def _known(probes: Probes) -> list[tuple[float, list]]:
+    """Factors with a name."""
+    law, count = probes.rows.law, float(len(probes.rows.weights))
     known: list[tuple[float, list]] = []
     if law.dimensions > 1:  # before the plain factors: for two dimensions 1/m is one half
         known += [
@@ -145,24 +175,26 @@ def _tried(
     summed = "a sum over the rows in place of their mean"
     known += [
         (count, [names.named("batch-size-scale", note=summed)]),
-        (4.0, [names.named("metric-constant")]),
+        (1.0 / count, [names.named("batch-size-scale", note="F/N: divided by the rows twice")]),
+        (4.0, [names.named("metric-constant", note="4 F, as in quantum information")]),
+        (0.25, [names.named("metric-constant", note="¼ F, as in quantum information")]),
         (2.0, [names.named("fisher-factor-two", note="2 F in place of F")]),
         (0.5, [names.named("fisher-factor-two", note="F/2 in place of F")]),
         (-1.0, [names.named("fisher-negated")]),
     ]
-    factors += [(c, said) for c, said in known if abs(free - c) <= 1e-3 * abs(c)]
-    for factor, said in factors:
-        found.append((factor, 0.0, said))
-        _, shift = fit.estimate(y - factor * exact, 0.0 * exact, budgets, shifted, False)
-        numbers = [declared["damping"]] if declared.get("damping") else []
-        for number in [*numbers, *roundest(shift)]:
-            if number > 0:
-                found.append((factor, number, [*said, names.named("damping", number)]))
-    _, shift = fit.estimate(y, 0.0 * exact, budgets, shifted, False)
-    for number in [0.0, *roundest(shift)]:
-        more = [names.named("damping", number)] if number > 0 else []
-        found.append((0.0, max(number, 0.0), [names.named("both-sides-live", note="F = 0"), *more]))
-    return found
+    if (outputs := _outputs(probes)) > 1:
+        note = "a mean over the {} outputs in place of their sum".format
+        known += [
+            (1.0 / outputs, [names.named("output-dim-scale", note=note(outputs))]),
+            (float(outputs), [names.named("output-dim-scale", note=f"F times {outputs} outputs")]),
+        ]
+    return known
+
+
+def _outputs(probes: Probes) -> int:
+    """A outputs of one discrete action, m of anything else."""
+    law = probes.rows.law
+    return law.size if law.name == "categorical" else law.dimensions
 
 
 def _properties(
@@ -228,7 +260,12 @@ def _linear(
 
 
 def _by_differences(
-    verdict: Verdict, answers: dict[str, Array], y: Array, exact: Array, shifted: Array
+    verdict: Verdict,
+    probes: Probes,
+    answers: dict[str, Array],
+    y: Array,
+    exact: Array,
+    shifted: Array,
 ) -> list[Diagnosis]:
     """Whether the product is that of F up to the error of finite differences, and not linear.
 
@@ -239,22 +276,61 @@ def _by_differences(
     allowed = DIFFERENCES if broken.status == "fail" else CENTRAL
     blocks = [a.reshape(len(answers), -1) for a in (y, exact, shifted)]
     sizes = np.abs(blocks[1]).max(axis=1, keepdims=True) * np.ones_like(blocks[1])
-    _, damping = fit.estimate(y - exact, 0.0 * exact, sizes.ravel(), shifted, False)
-    for number in [0.0, *(n for n in roundest(damping) if n > 0)]:
-        off = float((np.abs(blocks[0] - blocks[1] - number * blocks[2]) / sizes).max())
-        if off <= allowed:
-            verdict.findings = [r for r in verdict.findings if r.id == "NPG-FV-003"]
-            verdict.digits, verdict.ratio = -float(np.log10(off)), 1.0
-            verdict.numbers["damping"] = number
-            more = [names.named("damping", number)] if number else []
-            said = f"F v right to {verdict.digits:.1f} digits only, as by finite differences"
-            return [names.named("finite-difference-eps", note=said), *more]
+    free, _ = fit.estimate(y, exact, sizes.ravel(), shifted, free_factor=True)
+    near = [(c, said) for c, said in _known(probes) if abs(free - c) <= NEAR * abs(c)]
+    for factor, named in [(1.0, []), *near]:
+        off_by = blocks[0] - factor * blocks[1]
+        _, damping = fit.estimate(off_by.ravel(), 0.0 * exact, sizes.ravel(), shifted, False)
+        for number in [0.0, *(n for n in roundest(damping) if n > 0)]:
+            off = float((np.abs(off_by - number * blocks[2]) / (abs(factor) * sizes)).max())
+            if off <= allowed:
+                verdict.findings = [r for r in verdict.findings if r.id == "NPG-FV-003"]
+                verdict.digits, verdict.ratio = -float(np.log10(off)), 1.0
+                verdict.numbers["damping"] = number
+                more = [names.named("damping", number)] if number else []
+                digits = f"{verdict.digits:.1f} digits only, as by finite differences"
+                said = f"F v right to {digits}"
+                if factor != 1.0:
+                    said = f"{fit.as_people_write(factor)} F v to {digits}"
+                    equals = [s for c, s in near if c == factor]
+                    named = names.together(named, equals)
+                return [*named, names.named("finite-difference-eps", note=said), *more]
     return []
 
 
-def _facts(
-    function: Function, probes: Probes, y: Array, exact: Array, budgets: Array, shifted: Array
-) -> str:
+def _without_weights(
+    probes: Probes, answers: dict[str, Array], y: Array, shifted: Array, dtype: str
+) -> bool:
+    """Whether it is the plain mean over the rows, damped or not, where weights are given."""
+    weights = probes.rows.weights
+    if np.ptp(weights) <= 1e-12 * weights.max():
+        return False
+    true = next(iter(variants.fishers(probes.rows)))
+    equal = replace(true, weights=np.full_like(weights, 1.0 / len(weights)))
+    exact, budgets = _predicted(probes, equal, answers, dtype)
+    _, shift = fit.estimate(y, exact, budgets, shifted, free_factor=False)
+    fits = [fit.compare(y, exact, budgets, 1.0, n, shifted) for n in (0.0, *roundest(shift))]
+    return any(f.holds and f.digits >= TELLING and f.shift >= 0.0 for f in fits)
+
+
+def _length_forgotten(
+    probes: Probes, asked: list[str], y: Array, exact: Array, budgets: Array, shifted: Array
+) -> list[Diagnosis]:
+    """F v/‖v‖, damped before the division or after it."""
+    lengths = np.repeat([np.linalg.norm(probes.directions[n]) for n in asked], len(y) // len(asked))
+    budgets = budgets * np.maximum(1.0, lengths)
+    for added in (shifted, shifted * lengths):
+        _, damping = fit.estimate(y * lengths, exact, budgets, added, free_factor=False)
+        for number in [0.0, *(n for n in roundest(damping) if n > 0)]:
+            fitted = fit.compare(y * lengths, exact, budgets, 1.0, number, added)
+            if fitted.holds and fitted.digits >= TELLING:
+                note = "F v/‖v‖: the vector is normalised first"
+                more = [names.named("damping", number)] if number else []
+                return [names.named("product-forgets-the-length", note=note), *more]
+    return []
+
+
+def _facts(probes: Probes, y: Array, exact: Array, budgets: Array, shifted: Array) -> str:
     """What is true of a product that no choice explains."""
     factor, shift = fit.estimate(y, exact, budgets, shifted, free_factor=True)
     rows = len(probes.rows.weights)
@@ -269,20 +345,3 @@ def _facts(
         damping = f"+ {shift:.6g} · v" if shift > 0 else f"− {-shift:.6g} · v: a negative damping"
         return f"; it is {scaled} {damping}"
     return ""
-
-
-def _is_diagonal(function: Function, probes: Probes) -> bool:
-    """Whether the answer is the diagonal of F, damped or not: F e_j is F_jj e_j, for a few j."""
-    size = len(probes.vectors[0])
-    true = next(iter(variants.fishers(probes.rows)))
-    shifts = []
-    for j in np.linspace(0, size - 1, DIAGONAL).astype(int):
-        unit = np.zeros(size)
-        unit[j] = 1.0
-        column = function.vector(unit)
-        if np.count_nonzero(np.abs(column) > 1e-12 * abs(column[j])) > 1:
-            return False
-        entry = probes.rows.form(true.curvature, unit, unit, true.weights)
-        shifts.append((float(column[j]) - entry.value, entry.size + abs(float(column[j]))))
-    spread = max(s for s, _ in shifts) - min(s for s, _ in shifts)
-    return size > DIAGONAL and spread <= 1e-5 * max(scale for _, scale in shifts)

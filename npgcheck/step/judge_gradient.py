@@ -71,8 +71,15 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
     verdict.yours, verdict.exact = y, exact
     verdict.where = f"products with {', '.join(probes.directions)}"
+    if not gradient.any() and not fitted.holds:
+        note = "it is zero: the graph is cut somewhere"
+        return verdict.explain([names.named("gradient-zero", note=note)], declared)
     if best is None and (decay := _decay(probes, y, exact, budgets)) is not None:
         return verdict.explain(decay, declared)
+    if best is None and _without_weights(probes, y, norm, dtype):
+        verdict.status, verdict.numbers["unweighted"] = "fail", True
+        verdict.reason = names.UNWEIGHTED
+        return verdict
     if best is None:
         verdict.status = "fail"
         fact = _facts(probes, gradient, y, exact, budgets)
@@ -193,6 +200,20 @@ def _decay(probes: Probes, y: Array, exact: Array, budgets: Array) -> list | Non
                 note = f"a weight decay of {number:g} is left in"
                 return [*loss, names.named("weight-decay-left-in", note=note)]
     return None
+
+
+def _without_weights(probes: Probes, y: Array, norm: float, dtype: str) -> bool:
+    """Whether it is the plain mean over the rows, where weights are given."""
+    rows = probes.rows
+    if np.ptp(rows.weights) <= 1e-12 * rows.weights.max():
+        return False
+    column = rows.advantages[:, None] / len(rows.weights)
+    sums = probes.slopes(column * rows.score, np.abs(column) * rows.score_size * rows.lift)
+    return any(
+        fitted.holds and fitted.digits >= TELLING
+        for c in (1.0, -1.0)
+        for fitted in [fit.compare(y, values(sums), probes.budgets(sums, norm, dtype), c)]
+    )
 
 
 def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Array) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,8 @@ _FIELDS = {
 
 #: Digits that answers of mixed precision share with the exact ones.
 MIXED_DIGITS = (1.5, 3.5)
+#: What is said of a mean over the rows that leaves the given weights out.
+UNWEIGHTED = "it is the plain mean over the rows: the weights that are given do not enter"
 #: The cost of the cheapest explanation that is not what was asked for.
 ONE_CONVENTION = (1, 1.0)
 
@@ -51,6 +54,19 @@ def named(name: str, value: float | None = None, note: str = "") -> Diagnosis:
     choice = entry(name)
     said = note or note_of(name, value)
     return Diagnosis(choice.stage, name, choice.kind, value, said)
+
+
+def together(diagnoses: list[Diagnosis], others: Iterable[list[Diagnosis]]) -> list[Diagnosis]:
+    """The diagnoses, with the names of other explanations of the same numbers as alternatives."""
+
+    def told(found: Iterable[Diagnosis]) -> str:
+        return " + ".join(d.choice for d in found if d.kind == "bug" or d.value is None)
+
+    own = told(diagnoses)
+    equals = tuple(dict.fromkeys(t for o in others if (t := told(o)) and t != own))
+    if not equals or not diagnoses:
+        return diagnoses
+    return [replace(diagnoses[0], alternatives=equals), *diagnoses[1:]]
 
 
 def cost(names: Iterable[str]) -> tuple[int, float]:
@@ -75,7 +91,7 @@ def keyword(diagnosis: Diagnosis) -> str:
     if diagnosis.choice in _FIELDS:
         return _FIELDS[diagnosis.choice]
     if diagnosis.choice in _VALUES or diagnosis.value is not None:
-        return KEYWORD.get(diagnosis.stage, "kl_direction" if "kl" in diagnosis.stage else "")
+        return KEYWORD.get(diagnosis.stage, "")
     return ""
 
 

@@ -68,6 +68,25 @@ class Probes:
         """vⱼᵀF·right."""
         return [self.rows.form(curvature, v, right, weights) for v in self.vectors]
 
+    def with_means(
+        self, sums: list[Sum], means: tuple[tuple[float, Array], ...], right: Array
+    ) -> list[Sum]:
+        """The sums, with the terms ± (c · J vⱼ)(c · J right) of rank one added."""
+        for factor, cotangent in means:
+            size = np.abs(cotangent) * self.rows.lift
+            b = self.rows.slope(cotangent, size, right)
+            slopes = self.slopes(cotangent, size)
+            sums = [
+                Sum(
+                    s.value + factor * a.value * b.value,
+                    s.size + abs(factor) * a.size * b.size,
+                    s.error
+                    + abs(factor) * (abs(a.value) * b.error + (abs(b.value) + b.error) * a.error),
+                )
+                for s, a in zip(sums, slopes, strict=True)
+            ]
+        return sums
+
     def curvature(self, curvature: Curvature, weights: Array) -> float:
         """‖F‖ as far as the directions show it: the largest vᵀFv/vᵀv."""
         largest = 0.0

@@ -7,7 +7,7 @@ is tried at no further evaluation of the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,31 +18,27 @@ from npgcheck.step.rows import Curvature, Rows
 Array = np.ndarray
 #: Every k-th row that a product may be taken over; baselines takes k = 5.
 STRIDES = (2, 4, 5, 8, 10)
-#: Estimators of KL from r = log π′(a)/π(a): Schulman (2020), Approximating KL divergence.
-_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
-    "kl-from-sampled-log-ratios": lambda r: -r,
-    "kl-from-squared-log-ratios": lambda r: 0.5 * r**2,
-    "kl-from-exponential-log-ratios": lambda r: np.expm1(r) - r,
-}
 #: The usual bound to which environments clip actions.
 CLIP = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Fisher:
-    """A matrix Σ ω Jᵀ W J.
+    """A matrix Σ ω Jᵀ W J + Σ ± (Σ Jᵀ c)(Σ Jᵀ c)ᵀ.
 
     Attributes:
         choices: names of the registered choices that it consists of; () is what was asked for.
         note: what it does in words, where the registry's own note does not say it.
         curvature: W.
         weights: (N,), ω.
+        means: pairs of a factor and (N, K) cotangents c with their weights: the terms of rank one.
     """
 
     choices: tuple[str, ...]
     note: str
     curvature: Curvature
     weights: Array
+    means: tuple[tuple[float, Array], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +77,63 @@ def fishers(rows: Rows) -> Iterator[Fisher]:
     yield Fisher(
         ("loss-gradient-outer-product",), "", _outer(score * rows.advantages[:, None]), weights
     )
+    yield from _of_means(rows, true)
     if isinstance(law, Gaussian):
         yield from _gaussian_fishers(law, z, weights)
         return
     uncentred = _uncentred(rows)
     mean = law.fisher_size(z) if isinstance(law, MultiDiscrete) else logistic(z)
+    average = weights[:, None] * mean
+    nothing = _diagonal(np.zeros_like(z))
+    yield Fisher(("one-mean-for-all-states",), "", _diagonal(mean), weights, ((-1.0, average),))
+    yield Fisher(
+        ("one-mean-for-all-states",),
+        "the outer product of the mean feature",
+        nothing,
+        weights,
+        ((1.0, average),),
+    )
+    taken = weights[:, None] * uncentred
+    yield Fisher(
+        ("one-mean-for-all-states",),
+        "the covariance of ∂z_a/∂θ over all rows, with one mean",
+        _outer(uncentred),
+        weights,
+        ((-1.0, taken),),
+    )
+    for scale, said in ((1.0 / z.shape[1], "mean"), (1.0, "sum")):
+        note = f"the Gauss–Newton matrix of a value head, the {said} of the logits, is added"
+        joint = _with_value(true, scale**2)
+        yield Fisher(("joint-actor-critic-fisher",), note, joint, weights)
     yield Fisher(("score-missing-minus-pi",), "", _diagonal(mean), weights)
     yield Fisher(("score-missing-minus-pi", "empirical-fisher"), "", _outer(uncentred), weights)
     yield Fisher(("softmax-jacobian-skipped",), "", _diagonal(np.ones_like(z)), weights)
+
+
+def _of_means(rows: Rows, true: Curvature) -> Iterator[Fisher]:
+    """Matrices with a product of means in them."""
+    score, weights = rows.score, rows.weights
+    count = len(weights)
+    mean_score = weights[:, None] * score
+    gradient = mean_score * rows.advantages[:, None]
+    nothing = _diagonal(np.zeros_like(score))
+    centred = "centred-vs-uncentred"
+    yield Fisher((centred,), "", _outer(score), weights, ((-1.0, mean_score),))
+    if count > 1:
+        more = count / (count - 1.0)
+        note = "a mean is subtracted in F: a covariance of scores, which divides by N − 1"
+        yield Fisher((centred,), note, _outer(score), more * weights, ((-more, mean_score),))
+    yield Fisher((centred,), "g gᵀ is subtracted from F", true, weights, ((-1.0, gradient),))
+    yield Fisher(("outer-product-of-the-mean-gradient",), "", nothing, weights, ((1.0, gradient),))
+
+
+def _with_value(true: Curvature, scale: float) -> Curvature:
+    """W + s 1 1ᵀ."""
+    weigh, bound = true
+    return (
+        lambda u: weigh(u) + scale * u.sum(axis=1, keepdims=True),
+        bound + scale * bound.shape[1],
+    )
 
 
 def _gaussian_fishers(law: Gaussian, z: Array, weights: Array) -> Iterator[Fisher]:
@@ -117,7 +162,16 @@ def _gaussian_fishers(law: Gaussian, z: Array, weights: Array) -> Iterator[Fishe
         right_mean,
         0.5 * std**-4,
     )
+    yield made("unit-variance-fisher", "1 for the mean and for log σ", one, one)
     yield made("log-std-block-one", "", right_mean, one)
+    # E[J]ᵀ Σ⁻¹ E[J] in the block of the mean: one term of rank one for each dimension
+    columns = np.eye(2 * law.dimensions)[: law.dimensions]
+    means = tuple(
+        (1.0, (weights / std[:, k])[:, None] * column) for k, column in enumerate(columns)
+    )
+    for spread in (right_std, zero):
+        rest = _diagonal(np.concatenate([zero, spread], axis=1))
+        yield Fisher(("outer-product-of-the-mean-feature",), "", rest, weights, means)
 
 
 def gradients(rows: Rows) -> Iterator[Gradient]:
@@ -161,6 +215,8 @@ def _advantages(rows: Rows) -> Iterator[tuple[tuple[str, ...], Array, float]]:
     if abs(mean) > 1e-9 * size or abs(sample - 1.0) > 1e-9:
         yield ("normalised-advantages-sample-std",), centred / sample, float(sample)
     yield ("scaled-advantages",), given / std, std
+    yield ("scaled-advantages",), given / sample, float(sample)
+    yield ("positive-advantages-only",), np.maximum(given, 0.0), 0.0
     yield ("absolute-advantages",), np.abs(given), 0.0
     yield ("advantages-missing",), np.ones_like(given), 0.0
 
@@ -253,51 +309,6 @@ def log_probs(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Array]]:
     if (clipped != actions).any():
         note = f"log π of the action clipped to ±{CLIP:g}"
         yield ("clipped-action-in-logprob",), note, law.log_prob(z, clipped)
-
-
-def divergences(rows: Rows) -> Iterator[tuple[tuple[str, ...], str, Callable[[Array], float]]]:
-    """Divergences between θ and θ', as functions of z(θ') (N, K)."""
-    law, z, w, actions = rows.law, rows.z, rows.weights, rows.actions
-
-    def ratio(new: Array) -> Array:
-        return law.log_prob(new, actions) - law.log_prob(z, actions)
-
-    yield (), "", lambda new: float(w @ law.kl(z, new))
-    yield ("reverse-kl",), "", lambda new: float(w @ law.kl(new, z))
-    yield (
-        ("jeffreys-kl",),
-        "the mean of both directions",
-        lambda new: 0.5 * float(w @ (law.kl(z, new) + law.kl(new, z))),
-    )
-    if law.dimensions > 1:
-        yield (
-            ("kl-mean-over-action-dimensions",),
-            "",
-            lambda new: float(w @ law.kl(z, new)) / law.dimensions,
-        )
-    for name, estimator in _ESTIMATORS.items():
-
-        def sampled(new: Array, estimator: Callable[[Array], Array] = estimator) -> float:
-            return float(w @ estimator(ratio(new)))
-
-        yield (name,), "", sampled
-    yield (
-        ("quadratic-kl",),
-        "",
-        lambda new: 0.5 * float(w @ ((new - z) * law.fisher(z, new - z)).sum(axis=1)),
-    )
-    if isinstance(law, Gaussian):
-        yield (
-            ("gaussian-kl-of-means-only",),
-            "",
-            lambda new: float(w @ _mean_part(law, z, new)),
-        )
-    yield ("both-sides-live",), "always zero: both policies move together", lambda new: 0.0
-
-
-def _mean_part(law: Gaussian, z: Array, new: Array) -> Array:
-    mean, log_std = law.split(z)
-    return 0.5 * np.square((law.split(new)[0] - mean) * np.exp(-log_std)).sum(axis=1)
 
 
 def _outer(score: Array) -> Curvature:

@@ -27,11 +27,12 @@ def residuals(
 
 def sums(delta: Any, ends: Any, decay: Any) -> Any:
     """Σ_l decay^l δ_{t+l} up to the next end, backwards."""
-    found, running = np.zeros(len(delta)), 0.0
-    for t in reversed(range(len(delta))):
-        running = delta[t] + decay * (0.0 if ends[t] else running)
-        found[t] = running
-    return found
+    found, running = [], 0.0
+    steps = zip(np.asarray(delta).tolist(), np.asarray(ends).tolist(), strict=True)
+    for step, end in reversed(tuple(steps)):
+        running = step + decay * (0.0 if end else running)
+        found.append(running)
+    return np.array(found[::-1])
 
 
 def with_other(args: Any, discount: Any = None, lam: Any = None) -> Any:
@@ -43,21 +44,53 @@ def with_other(args: Any, discount: Any = None, lam: Any = None) -> Any:
     return found, ends, gamma * (asked_lam if lam is None else lam)
 
 
+def in_residuals(args: Any, discount: Any) -> Any:
+    """The estimate with another γ in the residuals alone."""
+    _delta, ends, decay = _usual(args)
+    rewards, values, after, terminated, truncated, _, lam = args
+    delta = residuals(rewards, values, after, terminated, truncated, discount, lam)
+    return sums(delta, ends, decay)
+
+
+def in_trace(args: Any, discount: Any) -> Any:
+    """The estimate with another γ where later residuals are weighed, and nowhere else."""
+    delta, ends, _decay = _usual(args)
+    return sums(delta, ends, discount * args[6])
+
+
+def usual(args: Any) -> Any:
+    """The right estimate, to be changed afterwards."""
+    return sums(*_usual(args))
+
+
 def _usual(args: Any) -> Any:
     return with_other(args)
 
 
+def _with_flags(args: Any, terminated: Any, truncated: Any) -> Any:
+    """The estimate with other flags."""
+    return usual((*args[:3], terminated, truncated, *args[5:]))
+
+
 def _late(args: Any, _: Any) -> Any:
     """The flags of step t are applied at step t + 1: done is read one step late."""
-    late = np.concatenate([[False], np.asarray(args[3], bool)[:-1]])
-    cut = np.concatenate([[False], np.asarray(args[4], bool)[:-1]])
-    delta = residuals(args[0], args[1], args[2], late, cut, args[5], args[6])
-    return sums(delta, late | cut, args[5] * args[6])
+    late = (np.concatenate([[False], np.asarray(f, bool)[:-1]]) for f in args[3:5])
+    return _with_flags(args, *late)
 
 
 def _late_reset(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     return sums(delta, np.concatenate([[False], ends[:-1]]), decay)
+
+
+def _late_rolled(args: Any, _: Any) -> Any:
+    """The flags of the last step wrap round to the first."""
+    return _with_flags(args, *(np.roll(np.asarray(f, bool), 1) for f in args[3:5]))
+
+
+def _late_reset_rolled(args: Any, _: Any) -> Any:
+    delta, ends, decay = _usual(args)
+    return sums(delta, np.roll(ends, 1), decay)
 
 
 def _early_reset(args: Any, _: Any) -> Any:
@@ -67,29 +100,31 @@ def _early_reset(args: Any, _: Any) -> Any:
 
 def _next_row(args: Any, _: Any) -> Any:
     """The flags of step t + 1 are applied at step t."""
-    early = np.append(np.asarray(args[3], bool)[1:], False)
-    cut = np.append(np.asarray(args[4], bool)[1:], False)
-    delta = residuals(args[0], args[1], args[2], early, cut, args[5], args[6])
-    return sums(delta, early | cut, args[5] * args[6])
+    return _with_flags(args, *(np.append(np.asarray(f, bool)[1:], False) for f in args[3:5]))
 
 
 def _next_row_repeated(args: Any, _: Any) -> Any:
     """The flags of step t + 1 are applied at step t, the last ones twice."""
-    early = np.append(np.asarray(args[3], bool)[1:], bool(args[3][-1]))
-    cut = np.append(np.asarray(args[4], bool)[1:], bool(args[4][-1]))
-    delta = residuals(args[0], args[1], args[2], early, cut, args[5], args[6])
-    return sums(delta, early | cut, args[5] * args[6])
+    return _with_flags(args, *(np.append(np.asarray(f, bool)[1:], bool(f[-1])) for f in args[3:5]))
+
+
+def _next_row_rolled(args: Any, _: Any) -> Any:
+    """The flags of step t + 1 are applied at step t, the first ones at the last step."""
+    return _with_flags(args, *(np.roll(np.asarray(f, bool), -1) for f in args[3:5]))
 
 
 def _returns(args: Any, _: Any) -> Any:
     return sums(*_usual(args)) + args[1]
 
 
-def _next_index(args: Any, _: Any) -> Any:
+def _next_index(last: Any) -> Any:
     """V(s′) read as values[t + 1]: after a time-out that is the state after the reset."""
-    after = np.append(args[1][1:], args[2][-1])
-    delta = residuals(args[0], args[1], after, args[3], args[4], args[5], args[6])
-    return sums(delta, _usual(args)[1], args[5] * args[6])
+
+    def change(args: Any, _: Any) -> Any:
+        after = np.append(args[1][1:], last(args))
+        return usual((*args[:2], after, *args[3:]))
+
+    return change
 
 
 def _rollout_end(args: Any, _: Any) -> Any:
@@ -131,9 +166,20 @@ def _forwards(args: Any, _: Any) -> Any:
     return found
 
 
+def _forwards_reset(args: Any, _: Any) -> Any:
+    """What came before is dropped at the step that ends an episode, not after it."""
+    delta, ends, decay = _usual(args)
+    return sums(delta[::-1], ends[::-1], decay)[::-1]
+
+
 def _no_baseline(args: Any, _: Any) -> Any:
     delta, ends, decay = _usual(args)
     return sums(delta + args[1], ends, decay)
+
+
+def _baseline_once(args: Any, _: Any) -> Any:
+    """−V(s) beside the sum, not in its residuals."""
+    return _no_baseline(args, _) - args[1]
 
 
 def _residual_alone(args: Any, _: Any) -> Any:
@@ -206,7 +252,9 @@ ENTRIES = (
          note="the sum of residuals runs on after a time-out", seen=(sources.GAE_LEAK,)),
     _gae("bootstrap-from-reset-state", "V(s_{t+1}) = values[t+1], which after a time-out is the "
          "first state of the next episode", "wrong at time-outs; right inside an episode",
-         "use next_values, the value of the state that was left behind", _next_index,
+         "use next_values, the value of the state that was left behind",
+         _next_index(lambda args: args[2][-1]), _next_index(lambda args: 0.0),
+         _next_index(lambda args: args[1][0]),
          note="after a time-out the value of the next episode's first state is used",
          seen=(sources.RESET_STATE,)),
     _gae("gae-lambda-ignored", "λ = 1 (or 0), whatever is asked",
@@ -220,10 +268,11 @@ ENTRIES = (
     _gae("done-flag-one-step-late", "the flags of step t−1 are used at step t",
          "wrong at every end of an episode and before it",
          "done[t] says whether the transition from step t ended the episode", _late,
-         _late_reset, note="episode ends are noticed one step late"),
+         _late_reset, _late_rolled, _late_reset_rolled,
+         note="episode ends are noticed one step late"),
     _gae("done-flag-one-step-early", "the running sum is reset by the flags of step t+1",
          "wrong just before every end", "reset at step t by the flags of step t", _early_reset,
-         _next_row, _next_row_repeated,
+         _next_row, _next_row_repeated, _next_row_rolled,
          note="episode ends are noticed one step early"),
     _gae("gae-returns-added", "Â + V: the λ-return", "larger by V(s_t) everywhere",
          "return the advantage; the λ-return is the target of the critic", _returns,
@@ -236,9 +285,10 @@ ENTRIES = (
          note="the last residual is left out"),
     _gae("gae-accumulated-forwards", "Σ of the residuals before t, not after it",
          "right on the first step of an episode at most", "accumulate from the last step back",
-         _forwards, note="the residuals are summed forwards in time"),
+         _forwards, _forwards_reset, note="the residuals are summed forwards in time"),
     _gae("gae-baseline-missing", "δ = r + γV(s′), without −V(s)", "larger by sums of V",
-         "subtract V(s_t) in the residual", _no_baseline, note="−V(s) is missing in the residual"),
+         "subtract V(s_t) in the residual", _no_baseline, _baseline_once,
+         note="−V(s) is missing in the residual"),
     _gae("gae-negated", "−Â", "the sign is flipped", "Â = Σ (γλ)^l δ", _negated,
          note="the sign of the estimate is flipped"),
 )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 
 from npgcheck.conformance.atlas import sources
 from npgcheck.conformance.atlas.entry import Choice, Number, Seen
+from npgcheck.conformance.diagnosis.curvature import hessian
 
 KL = ("kl",)
 SECOND_ORDER = {
@@ -87,6 +88,10 @@ def _new_occupancy(v: Any, value: Any) -> Any:
 
 def _log_plus(v: Any, log_pi: Any, c: Any) -> Any:
     return np.log(np.exp(log_pi) + c)
+
+
+def _solved(v: Any, F: Any) -> Any:
+    return np.linalg.lstsq(F, v["g"], rcond=1e-12)[0]
 
 
 def _root(f: Any) -> Any:
@@ -209,12 +214,19 @@ ENTRIES = (
            number=Number("ε", (1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
            families=("discrete",)),
     Choice("kl", "not_at_coincidence", "kl-not-at-coincidence", "bug",
-           "the Hessian of KL(π_old ‖ π_θ) taken at θ ≠ θ_old",
-           "a residual is added to F, which may be indefinite; needs an old policy, so it shows "
-           "in code that keeps one between calls",
-           "differentiate at the old policy itself", seen=(Seen("public code", "read"),),
-           visible=("fisher", "fisher_vector_product"),
-           told=False, hidden={"problems without an old policy": "the contract gives one θ"}),
+           "the Hessian of KL(π_θ ‖ π_θ′) by θ′ taken at θ′ ≠ θ",
+           "F of other parameters, and a residual that may be indefinite: those of a seed, of a "
+           "perturbation, or after a step along g or x",
+           "differentiate at the old policy itself: θ′ = θ",
+           note="the Hessian of KL is taken at θ + {} times g or x, not at θ",
+           seen=(Seen("public code", "read"),), visible=("fisher", "fisher_vector_product"),
+           change={"F": lambda v, F, c: hessian(v, v.theta + c * v["g"])},
+           forms=({"F": lambda v, F, c: hessian(v, v.theta + c * v["g"] / (1.0 - v["discount"]))},
+                  {"F": lambda v, F, c: hessian(v, v.theta + c * _solved(v, F))},
+                  {"F": lambda v, F, c: hessian(
+                      v, v.theta + c * _solved(v, F) / (1.0 - v["discount"]))}),
+           number=Number("c", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)),
+           reads=("g", "discount")),
     Choice("kl", "old_variance", "gaussian-kl-with-old-variance", "bug",
            "(μ₀ − μ₁)²/(2σ₀²) in place of (μ₀ − μ₁)²/(2σ₁²)",
            "invisible where σ does not change", "divide by the variance of the second policy",

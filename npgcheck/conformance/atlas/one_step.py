@@ -56,7 +56,8 @@ ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
         Choice("advantage", "scaled", "scaled-advantages", "convention",
                "A / std A over the batch, without subtracting the mean",
                "rescales g and x; exact proposals do not change",
-               "pass the advantages that enter the gradient",
+               "subtract the mean as well, divide by nothing, or pass the advantages that enter "
+               "the gradient",
                note="advantages divided by their standard deviation", visible=_G,
                change={"row_critic": _over_std(0)}, forms=({"row_critic": _over_std(1)},)),
         Choice("advantage", "absolute", "absolute-advantages", "bug", "|A| in place of A",
@@ -86,6 +87,8 @@ ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
                note="computed with γ = {}", visible=("advantage_estimate",),
                change={"gae": lambda args, _, c: estimates.sums(
                    *estimates.with_other(args, discount=c))},
+               forms=({"gae": lambda args, _, c: estimates.in_residuals(args, c)},
+                      {"gae": lambda args, _, c: estimates.in_trace(args, c)}),
                number=Number("γ′", (0.0, 0.5, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999))),
     ),
     "score": (

@@ -71,6 +71,10 @@ def _solves_with_epsilon(iterations: Any) -> Any:
     return {"direction": lambda v, s, c: _with_epsilon((s.matrix, s.right, iterations), c)}
 
 
+def _solves_until(iterations: Any) -> Any:
+    return {"direction": lambda v, s, c: _stopped((s.matrix, s.right, iterations), c)}
+
+
 def _cg(f: Any) -> Any:
     return {"cg": lambda args, _: f(*args)}
 
@@ -101,8 +105,10 @@ ENTRIES = (
            note="the solver stops at an absolute residual, so small gradients are not solved",
            visible=(*CG, *X),
            change={"cg": lambda args, _, c: _stopped(args, c)},
-           forms=({"cg": lambda args, _, c: _stopped(args, c * c)},),
-           number=Number("tolerance on rᵀr", (1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1))),
+           forms=({"cg": lambda args, _, c: _stopped(args, c * c)},
+                  *(_solves_until(k) for k in (10, 20, 100, 1000))),
+           number=Number("tolerance on rᵀr", (
+               1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1e-12, 1e-7), whole=True)),
     Choice("cg_start", "random", "random-start", "approximation",
            "conjugate gradient from a small random vector in place of zero",
            "two calls differ; truncated iterates move by the size of the start, and what lies in "
@@ -236,6 +242,6 @@ ENTRIES = (
            "raises LinAlgError, or returns numbers of the size 1/u; the softmax F is always "
            "singular",
            "damp, or use a pseudo-inverse or conjugate gradient",
-           seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
+           note="F is singular, and solved as it is", seen=(Seen("recorded as confirmed; the place is not", "read"),), visible=X,
            hidden={"regular F": "nothing is singular"}),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._exact import Array, ExactSoftmax
+from ._gaussian import ExactGaussian
 from ._rows import row_log_pi
 from .registry import right, wrong
 
@@ -274,3 +275,57 @@ class AwayFromTheta(ExactSoftmax):
         u = X @ vector.reshape(X.shape[1], -1)
         u = d[:, None] * pi * (u - (pi * u).sum(axis=1, keepdims=True))
         return np.asarray((X.T @ u).ravel())
+
+
+@wrong(
+    "hessian-of-kl-after-the-step",
+    tells="kl-not-at-coincidence",
+    stage="KL",
+    refutes="fisher fisher_vector_product",
+    spares=G,
+    style="constants",
+)
+class AfterTheStep(ExactSoftmax):
+    """The parameters have moved along g before KL is differentiated twice."""
+
+    def fisher(self, problem: Any) -> Array:
+        ahead = problem.theta + 0.1 * self.policy_gradient(problem)
+        d, X, pi = self.kl_weights(problem), problem.observations, self.pi(problem, ahead)
+        blocks = [
+            np.kron(np.outer(x, x), np.diag(p) - np.outer(p, p)) for x, p in zip(X, pi, strict=True)
+        ]
+        return np.asarray(np.tensordot(d, blocks, axes=1))
+
+    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
+        return self.fisher(problem) @ vector
+
+
+@wrong(
+    "gaussian-hessian-of-kl-at-a-perturbation",
+    tells="kl-not-at-coincidence",
+    stage="KL",
+    refutes="fisher",
+    spares=G,
+    style="constants",
+)
+class PerturbedGaussian(ExactGaussian):
+    """KL is differentiated at θ plus a small noise of a fixed seed, by differences of its slope."""
+
+    def slope(self, problem: Any, theta: Array) -> Array:
+        (W, old), (V, new) = (self.unpack(problem, t) for t in (problem.theta, theta))
+        X, d = problem.observations, self.state_distribution(problem)
+        gap, widths = X @ (V - W), np.exp(-2 * new)
+        of_mean = X.T @ (d[:, None] * gap * widths)
+        of_std = d @ (1.0 - (np.exp(2 * old) + gap**2) * widths)
+        return np.concatenate([of_mean.ravel(), of_std])
+
+    def fisher(self, problem: Any) -> Array:
+        noise = 0.05 * np.random.default_rng(0).standard_normal(problem.theta.size)
+        at, turn = problem.theta + noise, 1e-4
+        columns = []
+        for e in np.eye(problem.theta.size):
+            # five points: the error is of fourth order in the turn
+            near = self.slope(problem, at + turn * e) - self.slope(problem, at - turn * e)
+            far = self.slope(problem, at + 2 * turn * e) - self.slope(problem, at - 2 * turn * e)
+            columns.append((8 * near - far) / (12 * turn))
+        return np.stack(columns, axis=1)

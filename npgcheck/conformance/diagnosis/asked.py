@@ -11,7 +11,7 @@ from npgcheck.conformance.diagnosis.plausible import plausible
 from npgcheck.conformance.diagnosis.predict import MISFITS
 from npgcheck.conformance.diagnosis.question import Question, question
 from npgcheck.conformance.diagnosis.search import Found, Search
-from npgcheck.conformance.diagnosis.separating import faint_records
+from npgcheck.conformance.diagnosis.separating import separating_records
 from npgcheck.conformance.fitting import Record
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore
@@ -65,8 +65,8 @@ def pose(state: Run, quantity: str) -> Question | None:
     base = expected(state, quantity, records)
     wrong = _refuted(quantity, records, base)
     sampled = state.sampled(quantity)
-    faint = faint_records(state, quantity)
-    return question(quantity, records, sampled, base, dampings, iterations, wrong, faint)
+    more = separating_records(state, quantity)
+    return question(quantity, records, sampled, base, dampings, iterations, wrong, more)
 
 
 def _conventions(state: Run) -> tuple[list[float], list[int]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from npgcheck.conformance.choices import BY_NAME, KIND_COST, WEAK_COST
 from npgcheck.conformance.contract import in_order
+from npgcheck.conformance.diagnosis import displaced
 from npgcheck.conformance.diagnosis.asked import Asked
 from npgcheck.conformance.diagnosis.given import OWN, own_answers
 from npgcheck.conformance.diagnosis.plausible import plausible, right_quantities, would_alter
@@ -60,7 +61,7 @@ def cover(
                 lowest = one is asked[0]
                 pairs = search.pairs(one.question, list(given_below.values()), numbered=lowest)
                 found = plausible(state, search, one.quantity, pairs)
-            one.found = found
+            one.found = found or displaced.explain(search, one.question)
     return _cheapest(state, search, asked, told)
 
 

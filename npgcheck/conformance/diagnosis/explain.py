@@ -7,26 +7,31 @@ choice that would have altered a quantity that is right speaks against itself.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import ask
 from npgcheck.conformance.diagnosis.cover import cover, follows, repeats
 from npgcheck.conformance.diagnosis.search import Search
+from npgcheck.conformance.diagnosis.singular import name_singular_solves
+from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
-from npgcheck.conformance.report import CheckResult, Diagnosis
+from npgcheck.conformance.report import CheckResult
 from npgcheck.conformance.run_state import Run
 
 
 def name_mistakes(state: Run) -> None:
     """Fills in the diagnosis of refuted quantities that no convention explained."""
-    _name_singular_solves(state)
+    name_singular_solves(state)
+    search = Search()
+    _name_refuted(state, search)
+    explain_together(state, search)
+
+
+def _name_refuted(state: Run, search: Search) -> None:
     refuted = [q for q in in_order(state.results) if _unexplained(state, q)]
     if not refuted:
         return
-    search = Search()
     asked = [ask(state, search, q) for q in refuted]
     chosen = cover(state, search, asked)
     if chosen is None:  # several mistakes: each quantity for itself, told names first
@@ -40,19 +45,6 @@ def name_mistakes(state: Run) -> None:
                 write(state, [one], alone)
         return
     write(state, asked, chosen)
-
-
-def _name_singular_solves(state: Run) -> None:
-    """A plain solve with a singular matrix says so itself."""
-    entry = BY_NAME["no-damping"]
-    named = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
-    for quantity in (q for q in SOLVES if q in state.results):
-        state.results[quantity] = [
-            replace(r, diagnosis=(named,))
-            if r.kind == "contract" and r.status == "fail" and "Singular matrix" in r.reason
-            else r
-            for r in state.results[quantity]
-        ]
 
 
 def _unexplained(state: Run, quantity: str) -> bool:

@@ -16,6 +16,12 @@ from npgcheck.conformance.reconcile import SOLVES
 
 #: Answers on which candidates are screened, after the first telling one.
 SCREEN = 5
+#: A training run is read off its iterates before the policy has settled, if there are so many.
+CLEAR = 2 * SCREEN
+#: A policy has settled where a state's probabilities leave less than this to all but one action.
+SETTLED = 1e-4
+#: … or where rounding of θ is more than this part of a step.
+ROUNDED = 1e-9
 #: Quantities that average over states; the others know no weights, rows or critics.
 AVERAGES = (
     "state_distribution", "policy_gradient", "surrogate", "fisher", "fisher_vector_product", "kl",
@@ -62,6 +68,9 @@ def question(
     first = {i for i, r in enumerate(kept) if id(r) in wrong} or set(range(len(kept)))
     refuted = {id(kept[i]) for i in first}
     kept = [r for r in kept if np.isfinite(r.value).all()]
+    if quantity == "train":
+        clear = [r for r in kept if not _settled(r)]
+        kept = clear if len(clear) >= CLEAR else kept
     if not kept:
         return None
     likely_base = Base(
@@ -92,6 +101,17 @@ def question(
     screen = 1 + SCREEN
     records = (*ordered[:screen], *separating, *ordered[screen:])
     return Question(quantity, records, tuple(setups), tuple(likely))
+
+
+def _settled(record: Record) -> bool:
+    """Whether rounding decides what comes next: 1 − π cancels, or steps are as small as an ulp."""
+    theta = record.reference.theta
+    moved = float(np.abs(record.value - theta).max(initial=0.0))
+    if record.roundoff * float(np.abs(theta).max(initial=0.0)) > ROUNDED * moved:
+        return True
+    if not record.reference.discrete:
+        return False
+    return float(record.reference.probabilities.max()) > 1.0 - SETTLED
 
 
 def _bases(quantity: str, sampled: Sequence[str]) -> Iterator[Base]:

@@ -102,10 +102,12 @@ class Search:
         *,
         plain: bool = True,
         numbered: bool = True,
+        only: str = "",
     ) -> list[Found]:
         """Single choices that reproduce the quantity: plain ones, and numbered ones, estimated.
 
-        ``beside`` are choices that explain quantities below this one, and are taken as given.
+        ``beside`` are choices that explain quantities below this one, and are taken as given;
+        ``only`` is the name of the one choice that is tried, or "".
         """
         own = [a for a in beside if a.choice.name == OWN]
         given = frozenset(part for a in own for part in a.choice.change)
@@ -114,7 +116,7 @@ class Search:
             setups = tuple(s for s in setups if s.base == setups[0].base)
         found = []
         for choice in self._candidates(asked, given):
-            if choice.name in {a.choice.name for a in beside}:
+            if choice.name in {a.choice.name for a in beside} or only not in ("", choice.name):
                 continue
             if not (plain if choice.number is None else numbered):
                 continue

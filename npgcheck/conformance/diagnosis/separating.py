@@ -2,13 +2,18 @@
 
 A clipped gradient is a gradient of fixed length wherever rewards are large; advantages over their
 standard deviation are advantages over a constant where all problems are alike. A refuted quantity
-that depends on the rewards is asked again with rewards a thousand times smaller.
+that depends on the rewards is asked again with rewards a thousand times smaller. A training run has
+one step size, under which a constant in its place is a factor: it is asked again for others.
 """
 
 from __future__ import annotations
 
-from npgcheck.conformance.collect import Collected
+import numpy as np
+
+from npgcheck.conformance.collect import Collected, fitted_records
+from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.probes import Probe
 from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.run_state import Run, well_conditioned
 from npgcheck.problem_sets.build import finish
@@ -20,6 +25,30 @@ FAINT = 1e-3
 ASKED = ("policy_gradient", "natural_gradient", "update", "value", "q_value", "advantage")
 #: Problems that are asked again.
 PROBLEMS = 2
+#: Further step sizes of a training run.
+STEPS = (0.125, 0.75)
+
+
+def separating_records(state: Run, quantity: str) -> list[Record]:
+    """Answers on further questions, which tell more choices apart than the usual ones."""
+    return other_steps(state) if quantity == "train" else faint_records(state, quantity)
+
+
+def other_steps(state: Run) -> list[Record]:
+    """First iterates of training runs with other step sizes."""
+    collector, collected = state.collector, Collected()
+    runs = {r.probe.position: r for r in state.collector.found["train"].records}
+    for record in list(runs.values())[: 1 if state.single else PROBLEMS]:
+        problem = record.probe.problem
+        for step in STEPS:
+            shape = QUANTITIES["train"].shape_for(problem, 1, step)
+            probe = Probe("train", problem, (1, step), shape, f"step_size {step:g}", -1)
+            answer = collector.call(probe)
+            if answer.value is not None and np.isfinite(answer.value).all():
+                collected.records.append(Record(probe, answer, record.reference))
+    sources = state.sampled("train")
+    found = fitted_records("train", collector, collected)
+    return [r for r in found if well_conditioned(r, sources)]
 
 
 def faint_records(state: Run, quantity: str) -> list[Record]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -49,8 +49,13 @@ def _equals(one: Asked, found: Found, cover: Cover) -> set[frozenset[str]]:
 
 def _put(state: Run, quantity: str, found: Found, diagnosis: tuple[Diagnosis, ...]) -> None:
     broken = _broken(state, quantity, found.setup)
+    described = state.described.get(quantity, {})
+    compared = {**described, **_beside(quantity, found.setup, described)}
+    facts = compared == described  # those that were found under other scales say something else
+    if described:
+        state.compared[quantity] = compared
     state.results[quantity] = [
-        _named(r, diagnosis, broken) if r.kind == "value" else _implied(r, diagnosis)
+        _named(r, diagnosis, broken, facts) if r.kind == "value" else _implied(r, diagnosis)
         for r in state.results[quantity]
     ]
 
@@ -103,6 +108,20 @@ def _taken_as_given(found: Found) -> list[Diagnosis]:
     return [d for d in diagnose(choices) if d.kind != "free" and d.choice not in found.names]
 
 
+def _beside(quantity: str, setup: Setup, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The measure and the normalisations of a setup, as far as the quantity knows them."""
+    names = [name.partition("#")[0] for name in setup.variant]
+    of_g = quantity in ("policy_gradient", "surrogate")
+    found: dict[str, Any] = {"sampled": setup.base.sampled, "weighting": setup.base.weighting}
+    if names and not of_g:
+        found |= {"fisher_scale": names[0], "occupancy": names[0]}
+    if quantity == "kl":
+        found["kl_direction"] = names[-1]
+    elif of_g or len(names) > 1:
+        found["gradient_factor"] = "1/(1-gamma)" if names[-1] == "unnormalised" else "1"
+    return {stage: value for stage, value in found.items() if stage in known}
+
+
 def _implied(result: CheckResult, diagnosis: tuple[Diagnosis, ...]) -> CheckResult:
     """A property that a named convention or approximation does not have is no second finding: the
     choice reproduces the very answers that violate it."""
@@ -131,9 +150,11 @@ def _broken(state: Run, quantity: str, setup: Setup) -> str:
     return "; ".join(found)
 
 
-def _named(result: CheckResult, diagnosis: tuple[Diagnosis, ...], broken: str) -> CheckResult:
+def _named(
+    result: CheckResult, diagnosis: tuple[Diagnosis, ...], broken: str, kept: bool
+) -> CheckResult:
     said = "; ".join(d.note for d in diagnosis)
-    facts = result.reason if result.reason.startswith(_KEPT) else ""
+    facts = result.reason if kept and result.reason.startswith(_KEPT) else ""
     bugs = bool(broken) or any(d.kind == "bug" for d in diagnosis)
     return replace(
         result,
@@ -147,4 +168,4 @@ def _named(result: CheckResult, diagnosis: tuple[Diagnosis, ...], broken: str) -
 #: Invariances, which only the exact natural gradient, gradient and divergence have.
 _BROKEN_BY_CHOICE = frozenset({"NPG-NG-002", "NPG-NG-003", "NPG-PG-002", "NPG-KL-002"})
 #: Facts that say more than a name and stay beside it.
-_KEPT = ("the exact answer times", "the sign is", "always zero", "θ comes back")
+_KEPT = ("θ comes back",)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npgcheck.conformance.atlas.recurrences import after, run
 from npgcheck.conformance.explainers.common import with_lambda
 from npgcheck.tolerance import UNIT_ROUNDOFF
 
@@ -30,6 +31,11 @@ GROWTH = 1e6
 #: However much rounding is amplified, an iterate that strays by more than this, relative to the
 #: right side, is no iterate: single precision would otherwise allow anything.
 LARGEST_DRIFT = 1e-3
+#: … and where it strays farther, that is measured in so many runs, which may differ by a factor.
+RUNS = 4
+STRAYS = 10.0
+#: An iteration that ends before its k-th step because the residual has fallen by this has converged.
+SETTLED = 1e-9
 #: The largest absolute residual at which libraries stop: 1e-5 (1e-10 on the squared norm), times 3
 #: for the residual that the recurrence believes in. On a gradient of size 0.1 this hides errors
 #: below 3e-4, which is why the verdict is a deviation and never a pass.
@@ -108,7 +114,7 @@ def truncates(record: Record, choices: dict[str, Any]) -> bool:
 
 def drift(budget: float, size: float) -> float:
     """The budget of an iterate, when ``budget`` is that of a converged solve."""
-    return min(budget * GROWTH, max(budget, LARGEST_DRIFT * size))
+    return max(SETTLED * size, min(budget * GROWTH, max(budget, LARGEST_DRIFT * size)))
 
 
 def estimate(
@@ -166,6 +172,25 @@ def _unweighted(solver: _Solution, records: Sequence[Record], choices: dict[str,
         top += float(along @ missing)
         bottom += float(along @ along)
     return top / bottom if bottom > 0 else 0.0
+
+
+def measured_drift(
+    record: Record, choices: dict[str, Any], built: System, roundoff: float
+) -> float:
+    """How far the textbook recurrence strays from the exact k-th iterate here, by its image: the
+    largest of a few runs whose right sides differ by rounding."""
+    k = int(choices.get("cg_iterations") or 0)
+    if not k:
+        return 0.0
+    exact = iterate(record, choices, built, k)
+    strayed = 0.0
+    for run_ in range(RUNS):
+        signs = np.cos(np.arange(len(exact)) * (run_ + 1.0))
+        right = built.right * (1.0 + run_ * roundoff * signs)
+        found = after(run(built.matrix, right), k, len(right)).x
+        error = float(np.linalg.norm(built.matrix @ (found - exact)))
+        strayed = max(strayed, error if np.isfinite(error) else 0.0)
+    return strayed
 
 
 def _smallest_space(span: Array, x: Array, roundoff: float) -> int | None:

@@ -175,7 +175,13 @@ class _Solution:
             budget = max(budget, krylov.absolute(record.roundoff))
         elif krylov.truncates(record, choices):
             error = krylov.residual(record, choices, built, x, record.roundoff)
-            return Judged(error, krylov.drift(budget, size), size, x)
+            budget = krylov.drift(budget, size)
+            if budget < error <= krylov.LARGEST_DRIFT * size:
+                strays = krylov.measured_drift(record, choices, built, record.roundoff)
+                budget = max(budget, krylov.STRAYS * strays)
+            return Judged(error, min(budget, krylov.LARGEST_DRIFT * size), size, x)
+        elif choices.get("cg_iterations"):
+            budget = max(budget, krylov.SETTLED * size)
         error = float(np.linalg.norm(built.matrix @ x - built.right))
         # Rounding of the null component enters through F's own error.
         if not built.damping:

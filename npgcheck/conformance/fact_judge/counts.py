@@ -277,7 +277,7 @@ def _side(cases: Cases, match: re.Match[str]) -> bool:
         against += float(_seen(c, c.yours) @ _seen(c, c.exact)) < 0
     if not sure <= int(groups["total"]) <= sure + maybe:
         return False
-    return against == int(groups["against"] or 0)
+    return against == int(groups["against"])
 
 
 def _other_sign(cases: Cases, match: re.Match[str]) -> bool:
@@ -357,11 +357,7 @@ SENTENCES: tuple[tuple[str, Judge], ...] = (
     ("the relative error grows with (.+)", _grows),
     ("(?:never|no number is) (larger|smaller) than the exact one", _one_sided),
     ("at (most|least) (.+)° away from the exact direction", _angle),
-    (
-        r"(?:against the exact direction in (?P<against>\d+) of|"
-        r"less than 90° away from the exact direction in all) (?P<total>\d+) wrong answers",
-        _side,
-    ),
+    (r"against the exact direction in (?P<against>\d+) of (?P<total>\d+) wrong answers", _side),
     (r"of the other sign in (\d+) of (\d+) wrong answers", _other_sign),
     ("its trace is (.+) to (.+) times the exact one", _trace),
     (r"vᵀFv < 0 for some v in (\d+) of (\d+) wrong answers", _negative),

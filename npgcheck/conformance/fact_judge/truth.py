@@ -30,7 +30,7 @@ from npgcheck.conformance.controls.right_rows import GaeAsAMatrix
 from npgcheck.conformance.controls.wrong_weighting import UndiscountedWeighting
 from npgcheck.conformance.guard import LocalCaller
 from npgcheck.conformance.probes import Probe, probes
-from npgcheck.conformance.problems import PURE_COUNT, problems_for
+from npgcheck.conformance.problems import PURE_COUNT, asked_for, problems_for
 from npgcheck.conformance.pure_problems import linear_systems, reward_streams
 from npgcheck.conformance.subject import load
 from npgcheck.errors import Unsupported
@@ -206,7 +206,7 @@ def _asked(
     else:
         problems = problems_for(subject, caller, families, asked[1], asked[0], None)
     gone = 0
-    for group, problem in enumerate(problems):
+    for group, problem in enumerate(asked_for(quantity, problems, families, 0)):
         if problem.family in QUANTITIES[quantity].not_asked or gone >= GIVE_UP:
             continue
         if quantity == "train" and problem.paths is not None:

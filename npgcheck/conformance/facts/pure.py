@@ -86,6 +86,8 @@ def _krylov_basis(matrix: Array, vector: Array, iterations: int) -> Array:
 # ---- generalised advantages -----------------------------------------------------------------
 
 _TERMS = ("r", "V", "γ V′", "V′", "γ V", "1")
+#: Discounts on which a factor a γ + b is one.
+SEVERAL = 3
 
 
 def _residual(seen: Sequence[Seen]) -> Iterator[str]:
@@ -111,7 +113,7 @@ _WANTED = {
 
 
 def _combination(seen: Sequence[Seen], rows: Callable[[Seen], Array]) -> Array | None:
-    columns, answers = [], []
+    columns, answers, discounts = [], [], set()
     for s in seen:
         rewards, values, after, _, _, discount, _ = s.args
         for t in np.nonzero(rows(s))[0]:
@@ -119,6 +121,7 @@ def _combination(seen: Sequence[Seen], rows: Callable[[Seen], Array]) -> Array |
                 [rewards[t], values[t], discount * after[t], after[t], discount * values[t], 1.0]
             )
             answers.append(s.record.value[t])
+            discounts.add(float(discount))
     if len(answers) < 12:
         return None
     design, y = np.array(columns), np.array(answers)
@@ -127,7 +130,15 @@ def _combination(seen: Sequence[Seen], rows: Callable[[Seen], Array]) -> Array |
     found = np.linalg.lstsq(design, y, rcond=None)[0]
     if float(np.max(np.abs(design @ found - y))) > 1e-6 * max(float(np.max(np.abs(y))), NOISE):
         return None
+    if len(discounts) < SEVERAL and _bends(found):
+        return None
     return np.asarray(found)
+
+
+def _bends(coefficients: Array) -> bool:
+    """Whether V or V′ has a factor a γ + b: a line meets whatever it is of two different γ."""
+    told = {name: abs(c) > 1e-6 for name, c in zip(_TERMS, coefficients, strict=True)}
+    return (told["γ V′"] and told["V′"]) or (told["γ V"] and told["V"])
 
 
 def _sum(coefficients: Sequence[float] | Array) -> str:

@@ -331,6 +331,10 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+#: What is smaller than this part of the other bound is rounding of zero.
+ROUNDING = 1e-12
+
+
 def _clipped(seen: Sequence[Seen]) -> str:
     """Cut off at one bound below and one above."""
     wrong = [s for s in seen if s.wrong]
@@ -350,6 +354,8 @@ def _clipped(seen: Sequence[Seen]) -> str:
         return ""
     if not all_close(seen, lambda s: np.clip(s.exact, low, high)):
         return ""
+    size = max(abs(low), abs(high))  # a bound below rounding is zero
+    low, high = (0.0 if abs(b) <= ROUNDING * size else b for b in (low, high))
     return f"each number is cut off at {number_text(low)} and {number_text(high)}"
 
 

@@ -152,9 +152,9 @@ def _side(wrong: Sequence[Seen]) -> str:
     against = sum(product < 0.0 for product in told)
     if len(told) < 3:
         return ""
-    if against:
-        return f"against the exact direction in {against} of {len(told)} wrong answers"
-    return f"less than 90° away from the exact direction in all {len(told)} wrong answers"
+    if not against:
+        return ""
+    return f"against the exact direction in {against} of {len(told)} wrong answers"
 
 
 def _trace(wrong: Sequence[Seen]) -> str:

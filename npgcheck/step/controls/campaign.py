@@ -46,7 +46,7 @@ class Outcome:
         quantity: what ought to have been refuted; "" for a right step.
         caught: whether it was (a right step: whether something was accused).
         expected: the name that should be given, "" if it has none.
-        said: the names that were given there.
+        said: the names that were given there, with those that are offered as equal.
         report: everything.
     """
 
@@ -130,5 +130,6 @@ def wrong(
 def _outcome(mistake: Mistake, where: str, report: Report) -> Outcome:
     results = [r for r in report.results if r.quantity == mistake.quantity]
     caught = any(r.status == mistake.status and r.explained_by is None for r in results)
-    said = tuple(d.choice for r in results for d in r.diagnosis if d.kind != "free")
+    given = [d for r in results for d in r.diagnosis if d.kind != "free"]
+    said = tuple(name for d in given for name in (d.choice, *d.alternatives))
     return Outcome(mistake.name, where, mistake.quantity, caught, mistake.choice, said, report)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from npgcheck.step.controls.wrong import MISTAKES as PARTS
 from npgcheck.step.controls.wrong import Mistake
+from npgcheck.step.controls.wrong_divergences import DIVERGENCES
 from npgcheck.step.controls.wrong_lengths import LENGTHS
+from npgcheck.step.controls.wrong_products import PRODUCTS
 from npgcheck.step.controls.wrong_solves import SOLVES
 
-MISTAKES: tuple[Mistake, ...] = (*PARTS, *SOLVES, *LENGTHS)
+MISTAKES: tuple[Mistake, ...] = (*PARTS, *PRODUCTS, *DIVERGENCES, *SOLVES, *LENGTHS)

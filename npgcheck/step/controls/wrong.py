@@ -132,6 +132,13 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("0.7 g", "policy_gradient", "", _times("gradient", lambda s: 0.7)),
     Mistake("|A|", "policy_gradient", "absolute-advantages",
             _gradient_of(lambda s, z: np.abs(s.advantages)[:, None] * _score(s, z))),
+    Mistake("max(A, 0)", "policy_gradient", "positive-advantages-only",
+            _gradient_of(lambda s, z: np.maximum(s.advantages, 0)[:, None] * _score(s, z))),
+    Mistake("A/std A, with N − 1", "policy_gradient", "scaled-advantages",
+            _times("gradient", lambda s: 1 / s.advantages.std(ddof=1)), (), "deviates"),
+    Mistake("g = 0", "policy_gradient", "gradient-zero", lambda s: replace(s, changed={
+        "gradient": lambda s, right: np.zeros_like(s.theta),
+        "solve": lambda s, right, g: np.zeros_like(g)})),
     Mistake("A forgotten", "policy_gradient", "advantages-missing",
             _gradient_of(lambda s, z: _score(s, z))),
     Mistake("∇π for ∇log π", "policy_gradient", "gradient-of-pi-not-log-pi",

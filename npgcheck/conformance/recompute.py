@@ -24,6 +24,10 @@ Lower = tuple[str, ...]
 SAME = 1e-8
 
 
+#: θ + ηx holds x up to so many units of the rounding of θ itself.
+ROUNDED = 1e-15
+
+
 def close(a: Any, b: Any, tolerance: float = SAME) -> bool:
     """Equal up to rounding, relative to the larger of the two."""
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
@@ -153,9 +157,15 @@ def natural_gradient(own: OwnAnswers, record: Record) -> Iterator[Lower]:
 def update(own: OwnAnswers, record: Record) -> Iterator[Lower]:
     displacement = (record.value - own.problem.theta) / float(record.probe.args[-1])
     x = own.get("natural_gradient")
-    if x is not None and close(displacement, x, 1e-7):
+    if x is not None and _is_step(own, record.value, float(record.probe.args[-1]), x):
         yield ("natural_gradient",)
     yield from _solves(own, displacement)
+
+
+def _is_step(own: OwnAnswers, there: Array, step: float, x: Array) -> bool:
+    """Whether θ + ηx is there; where x is no more than the rounding of θ, to rounding."""
+    theta = own.problem.theta
+    return close((there - theta) / step, x, 1e-7) or close(there, theta + step * x, ROUNDED)
 
 
 def trust_region_proposal(own: OwnAnswers, record: Record) -> Iterator[Lower]:
@@ -234,7 +244,7 @@ def train(own: OwnAnswers, record: Record) -> Iterator[Lower]:
     if there is not None and close(there, record.value, 1e-9):
         yield ("update",)
     x = own.get("natural_gradient")
-    if x is not None and close((record.value - own.problem.theta) / step, x, 1e-7):
+    if x is not None and _is_step(own, record.value, step, x):
         yield ("natural_gradient",)
     yield from _solves(own, (record.value - own.problem.theta) / step)
 

@@ -8,6 +8,7 @@ diagnosis, ``npgcheck explain`` and the pages of the atlas.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -31,7 +32,16 @@ STAGES: Mapping[str, str] = MappingProxyType(
         "glue": "Glue",
     }
 )
+#: Lengths of sums that are cut off, about a fifth apart; those between them are found from here.
+LENGTHS = (
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 27, 33, 40, 50, 60, 75, 90, 110, 140, 170, 200, 250,
+    300, 400, 500, 700, 1000, 1500, 2000, 3000, 5000, 10000,
+)  # fmt: skip
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Silent(ValueError):
+    """A choice that says nothing about a problem: rewards that no bound cuts off, for example."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +80,15 @@ class Number:
         symbol: as the report writes it, e.g. ``"γ′"``.
         start: values from which the estimate is refined.
         whole: whether it is a whole number, and ``start`` lists every value that is tried.
+        valley: whether the whole numbers between those of ``start`` are looked at, too: the
+            misfit falls towards the right one from both sides.
         not_values: values at which the choice is none (a temperature of 1).
     """
 
     symbol: str
     start: tuple[float, ...]
     whole: bool = False
+    valley: bool = False
     not_values: tuple[float, ...] = ()
 
 
@@ -94,7 +107,8 @@ class Choice:
         mend: how to change it, or why one may want to keep it.
         default: whether it is what the contract asks for.
         weak: whether it explains by saying little; tried after everything that says more.
-        note: one line for the report; the name with spaces when empty. ``{}`` takes the number.
+        note: one line for the report; the name with spaces when empty. ``{}`` takes the number,
+            ``{exp}`` its exponential.
         seen: where it is met.
         visible: the quantities of the contract that may show it, lowest layer first.
         hidden: where it provably does not show: a quantity or a situation → the reason.
@@ -102,6 +116,7 @@ class Choice:
             a third argument where there is one.
         forms: the same choice written in other ways, each like ``change``.
         form: which of its forms this is; 0 is ``change`` itself.
+        notes: the line for each of ``forms``, where it is another than ``note``.
         reads: parts that the functions of ``change`` look at.
         number: the number that it carries, or None.
         families: ``"discrete"``, ``"gaussian"``, or both.
@@ -129,6 +144,7 @@ class Choice:
         default=(), compare=False, repr=False
     )
     form: int = 0
+    notes: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     number: Number | None = None
     families: tuple[str, ...] = ("discrete", "gaussian")
@@ -140,10 +156,15 @@ class Choice:
 
     def spelled_out(self) -> tuple[Choice, ...]:
         """The choice in each of its forms."""
-        others = enumerate(self.forms, start=1)
-        return (self, *(replace(self, change=c, forms=(), form=i) for i, c in others))
+        notes = self.notes or (self.note,) * len(self.forms)
+        others = enumerate(zip(self.forms, notes, strict=True), start=1)
+        return (self, *(replace(self, change=c, forms=(), note=n, form=i) for i, (c, n) in others))
 
     def said(self, number: float | None = None) -> str:
         """The line of the report, with its number."""
         text = self.note or self.name.replace("-", " ")
-        return text.replace("{}", f"{number:.6g}") if number is not None else text
+        if number is None:
+            return text
+        if "{exp}" in text:
+            text = text.replace("{exp}", f"{math.exp(number):.6g}")
+        return text.replace("{}", f"{number:.6g}")

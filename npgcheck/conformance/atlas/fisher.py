@@ -262,7 +262,7 @@ ENTRIES = (
            "weigh the mean's Jacobian by 1/σ²",
            note="F for unit variance: 1/σ² is missing in the block of the mean",
            seen=(sources.UNIT_VARIANCE,), visible=F, hidden={**NOT_G, "σ = 1": "1/σ² = 1"},
-           change={"F": _unit_variance}, forms=({"F": _unit_variance_mean}, {"F": _identity_std}),
+           change={"F": _unit_variance}, forms=({"F": _identity_std},),
            reads=("f_weights", "mean_jacobian", "std_jacobian"), families=("gaussian",)),
     Choice("fisher", "std_block_one", "log-std-block-one", "bug",
            "1 in place of 2 on the diagonal block of log σ",

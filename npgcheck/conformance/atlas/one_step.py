@@ -31,6 +31,25 @@ def _ones(v: Any, critic: Any) -> Any:
     return None if critic is None else np.ones_like(critic)
 
 
+def _in_coordinate(slope: Any) -> Any:
+    """Derivatives with d log σ/dη where those of log σ belong, in the last entries."""
+
+    def change(v: Any, value: Any) -> Any:
+        if value is None or v.problem.family != "gaussian":
+            return value
+        m = v.problem.action_size
+        scale = np.ones(len(v.reference.theta))
+        scale[-m:] = slope(np.exp(v.reference.theta[-m:]))
+        return value * scale
+
+    return change
+
+
+def _beside_f(slope: Any) -> Any:
+    """The scores, as an answer of their own, beside an F in the coordinate of θ."""
+    return {"scores": _in_coordinate(slope), "f_scores": _in_coordinate(lambda s: 1.0 / slope(s))}
+
+
 #: Page of the atlas → the entries that stand on it.
 ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
     "returns": (
@@ -85,14 +104,19 @@ ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
                change={"g": lambda v, g, c: score.entropy_bonus(v, g, -c)},
                forms=({"g": lambda v, g, c: score.entropy_bonus(
                    v, g, -c * (1.0 - v.reference.discount))},),
-               reads=("g_weights", "pi", "log_pi", "scores"),
-               number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)),
-               families=("discrete",)),
+               reads=("g_weights", "pi", "log_pi", "scores", "std_jacobian"),
+               number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0))),
         Choice("density", "other_sigma", "score-in-another-sigma-coordinate", "bug",
                "∂log π/∂σ, or ∂log π/∂log σ², where θ holds log σ",
                "the rows of log σ are off by σ, or by two",
                "differentiate with respect to what θ holds: ∂log π/∂log σ = z² − 1",
-               note="the score of σ is taken in another coordinate than θ's", visible=_G,
+               note="the score of σ is taken in another coordinate than θ's",
+               visible=("score", *_G),
+               change=_beside_f(lambda s: 1.0 / s),
+               forms=(_beside_f(lambda s: 0.5 + 0.0 * s), _beside_f(lambda s: 0.5 / s**2),
+                      {"g": _in_coordinate(lambda s: 1.0 / s)},
+                      {"g": _in_coordinate(lambda s: 0.5 + 0.0 * s)},
+                      {"g": _in_coordinate(lambda s: 0.5 / s**2)}),
                families=("gaussian",)),
     ),
     "glue": (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
-from npgcheck.conformance.atlas.entry import Choice, Number
+from npgcheck.conformance.atlas.entry import LENGTHS, Choice, Number, Silent
 
 VALUES = ("value", "q_value", "advantage", "objective")
 G = ("policy_gradient", "surrogate", "natural_gradient")
@@ -25,25 +25,37 @@ def _optimal(v: Any, value: Any) -> Any:
 
 
 def _sweeps(v: Any, value: Any, count: Any) -> Any:
-    expected = (v["chain_pi"] * v["rewards"]).sum(axis=1)
-    found = np.zeros(len(value))
-    for _ in range(int(count)):
-        found = expected + v["discount"] * (v["chain"] @ found)
-    return found
+    """Σ_{t<k} (γP)ᵗ r = V − (γP)ᵏ V, a power of P."""
+    expected, k = (v["chain_pi"] * v["rewards"]).sum(axis=1), int(count)
+    chain, gamma = v["chain"], v["discount"]
+    whole = np.linalg.solve(np.eye(len(value)) - gamma * chain, expected)
+    return whole - gamma**k * (np.linalg.matrix_power(chain, k) @ whole)
 
 
-def _backward(v: Any, discount: Any, start_of: Any) -> Any:
-    """Per row: Σ_{k ≥ start_of(t)} of the rewards of its own episode, weighed by γ^(k−start)."""
+def _tail(v: Any) -> Any:
+    """V(s_T) of the last step of an episode that ran into its time limit; zero elsewhere."""
     rows = v.pipeline.rows
-    found = np.zeros(len(rows.rewards))
-    for episode in range(rows.count):
-        mine = np.nonzero(rows.episode == episode)[0]
-        rewards = rows.rewards[mine]
-        powers = discount ** np.arange(len(mine))
-        for t, row in enumerate(mine):
-            start = start_of(t)
-            found[row] = rewards[start:] @ powers[: len(mine) - start]
+    last = np.append(rows.episode[1:] != rows.episode[:-1], True)
+    return np.where(last & ~np.asarray(rows.terminated, dtype=bool), rows.next_values, 0.0)
+
+
+def _backward(v: Any, discount: Any, rewards: Any = None, tail: Any = None) -> Any:
+    """Per row: r_t + γ′ times what follows in its own episode, from the tail on (zero if None)."""
+    rows = v.pipeline.rows
+    rewards = rows.rewards if rewards is None else rewards
+    tail = np.zeros(len(rewards)) if tail is None else tail
+    found, after = np.zeros(len(rewards)), 0.0
+    for t in reversed(range(len(rewards))):
+        last = t + 1 == len(rewards) or rows.episode[t + 1] != rows.episode[t]
+        after = rewards[t] + discount * (tail[t] if last else after)
+        found[t] = after
     return found
+
+
+def _of_episode(v: Any, returns: Any) -> Any:
+    """The return of the first step of its episode, at every step."""
+    rows = v.pipeline.rows
+    return returns[np.searchsorted(rows.episode, rows.episode)]
 
 
 def _only_episodes(f: Any) -> Any:
@@ -53,24 +65,141 @@ def _only_episodes(f: Any) -> Any:
     return change
 
 
+def _weighed(f: Any) -> Any:
+    """What is wrong beside γᵗ in the weights alone."""
+
+    def change(v: Any, critic: Any) -> Any:
+        return f(v, critic) if v.base.weighting == "discounted" else critic
+
+    return change
+
+
 @_only_episodes
 def _reward_to_go(v: Any, critic: Any) -> Any:
-    return _backward(v, v["discount"], lambda t: t)
+    return _backward(v, v["discount"])
 
 
 @_only_episodes
+def _bootstrapped(v: Any, critic: Any) -> Any:
+    return _backward(v, v["discount"], tail=_tail(v))
+
+
+@_only_episodes
+def _bootstrapped_less_value(v: Any, critic: Any) -> Any:
+    return _bootstrapped(v, critic) - v.pipeline.rows.values
+
+
+@_weighed
+@_only_episodes
 def _whole_return(v: Any, critic: Any) -> Any:
-    return _backward(v, v["discount"], lambda t: 0)
+    return _of_episode(v, _backward(v, v["discount"]))
+
+
+@_weighed
+@_only_episodes
+def _whole_bootstrapped(v: Any, critic: Any) -> Any:
+    return _of_episode(v, _bootstrapped(v, critic))
 
 
 @_only_episodes
 def _undiscounted_to_go(v: Any, critic: Any) -> Any:
-    return _backward(v, 1.0, lambda t: t)
+    return _backward(v, 1.0)
 
 
 @_only_episodes
+def _undiscounted_bootstrapped(v: Any, critic: Any) -> Any:
+    return _backward(v, 1.0, tail=_tail(v))
+
+
+@_only_episodes
+def _undiscounted_less_value(v: Any, critic: Any) -> Any:
+    return _undiscounted_bootstrapped(v, critic) - v.pipeline.rows.values
+
+
+@_weighed
+@_only_episodes
 def _from_the_start(v: Any, critic: Any) -> Any:
     return v["discount"] ** v.pipeline.rows.times * _reward_to_go(v, critic)
+
+
+@_weighed
+@_only_episodes
+def _bootstrapped_from_the_start(v: Any, critic: Any) -> Any:
+    return v["discount"] ** v.pipeline.rows.times * _bootstrapped(v, critic)
+
+
+def _sampled(rewards: Any, discount: Any = None) -> tuple[Any, ...]:
+    """What is made of the rewards of the rows: a residual, its target, and returns (bootstrapped
+    at a time limit, or not; less V, or not), from other rewards or under another discount.
+
+    ``rewards(v, r, *number)`` and ``discount(v, *number)``.
+    """
+
+    def parts(v: Any, number: Any) -> Any:
+        rows, gamma = v.pipeline.rows, v["discount"]
+        other = gamma if discount is None else discount(v, *number)
+        r = rewards(v, rows.rewards, *number)
+        if other == gamma and np.array_equal(r, rows.rewards):
+            raise Silent  # with nothing changed only the kind of critic would be said
+        return rows, r, other
+
+    def target(v: Any, critic: Any, *number: Any) -> Any:
+        if critic is None:
+            return None
+        rows, r, gamma = parts(v, number)
+        return r + gamma * rows.next_values
+
+    def residual(v: Any, critic: Any, *number: Any) -> Any:
+        return None if critic is None else target(v, critic, *number) - v.pipeline.rows.values
+
+    def to_go(v: Any, critic: Any, *number: Any) -> Any:
+        if critic is None or v.base.sampled != "episodes":
+            return critic
+        _, r, gamma = parts(v, number)
+        return _backward(v, gamma, r)
+
+    def bootstrapped(v: Any, critic: Any, *number: Any) -> Any:
+        if critic is None or v.base.sampled != "episodes":
+            return critic
+        _, r, gamma = parts(v, number)
+        return _backward(v, gamma, r, _tail(v))
+
+    def less_value(v: Any, critic: Any, *number: Any) -> Any:
+        if critic is None or v.base.sampled != "episodes":
+            return critic
+        return bootstrapped(v, critic, *number) - v.pipeline.rows.values
+
+    return tuple({"row_critic": f} for f in (residual, target, to_go, bootstrapped, less_value))
+
+
+def _other_horizon(v: Any, g: Any, c: Any) -> Any:
+    """1/(1−γ′) in place of 1/(1−γ)."""
+    return None if g is None else g * (1.0 - v.reference.discount) / (1.0 - c)
+
+
+def _shifted_rewards(v: Any, r: Any) -> Any:
+    """r_{t+1} in its place, zero after the last step of an episode."""
+    rows = v.pipeline.rows
+    last = np.append(rows.episode[1:] != rows.episode[:-1], True)
+    return np.where(last, 0.0, np.roll(r, -1))
+
+
+def _shifted_alone(v: Any, critic: Any) -> Any:
+    return None if critic is None else _shifted_rewards(v, v.pipeline.rows.rewards)
+
+
+def _discounted_after(v: Any, critic: Any, tail: bool) -> Any:
+    """γ (r_t + what follows): every reward one step too late."""
+    if critic is None or v.base.sampled != "episodes":
+        return critic
+    return _backward(v, v["discount"], v["discount"] * v.pipeline.rows.rewards,
+                     _tail(v) if tail else None)  # fmt: skip
+
+
+def _transposed_backup(v: Any, q: Any) -> Any:
+    """P[s′, a, s] where P[s, a, s′] belongs, in Q alone."""
+    back = np.einsum("tas,t->sa", v["transitions"], v["value"])
+    return v["rewards"] + v["discount"] * back
 
 
 def _following(v: Any) -> Any:
@@ -172,25 +301,31 @@ ENTRIES = (
            "Σ_{k≥t} γ^(k−t) r_k in place of A_t, on episodes",
            "equal in expectation where episodes end by termination",
            "nothing to mend; a baseline lowers the variance", visible=G,
-           change={"row_critic": _reward_to_go}, reads=("discount",)),
+           change={"row_critic": _reward_to_go},
+           forms=({"row_critic": _bootstrapped}, {"row_critic": _bootstrapped_less_value}),
+           reads=("discount",)),
     Choice("critic", "whole_return", "whole-return", "bug",
            "γᵗ φ_t Σ_{k≥0} γᵏ r_k: the return of the whole episode, with γᵗ in the weights as well",
            "later steps count too little: the return is discounted from the start already; "
            "without γᵗ in the weights it is unbiased, of high variance",
            "sum the rewards from step t on: earlier ones cannot depend on a_t",
            note="the whole return of the episode multiplies every score", visible=G,
-           change={"row_critic": _whole_return}, reads=("discount",)),
+           change={"row_critic": _whole_return}, forms=({"row_critic": _whole_bootstrapped},),
+           reads=("discount",)),
     Choice("critic", "from_start", "discounted-from-the-start", "bug",
            "Σ_{k≥t} γᵏ r_k, with γᵗ in the weights as well",
            "γᵗ twice: later steps count too little",
            "count the discount of a return from its own step: γ^(k−t)",
            note="returns are discounted from the start of the episode, and weighed by γᵗ again",
-           visible=G, change={"row_critic": _from_the_start}, reads=("discount",)),
+           visible=G, change={"row_critic": _from_the_start},
+           forms=({"row_critic": _bootstrapped_from_the_start},), reads=("discount",)),
     Choice("critic", "undiscounted_return", "undiscounted-reward-to-go", "bug",
            "Σ_{k≥t} r_k without γ",
            "the gradient of another objective; on long episodes large",
            "weigh r_k by γ^(k−t)", note="returns are summed without γ", visible=G,
-           change={"row_critic": _undiscounted_to_go}),
+           change={"row_critic": _undiscounted_to_go},
+           forms=({"row_critic": _undiscounted_bootstrapped},
+                  {"row_critic": _undiscounted_less_value})),
     Choice("critic", "reward", "reward-as-critic", "bug",
            "Σ w φ r: the reward of the step alone",
            "nothing that follows is credited; right at γ = 0",
@@ -204,7 +339,9 @@ ENTRIES = (
            "an index shifted by one in a rollout buffer",
            "store r_t with s_t and a_t", note="rewards are shifted by one step", visible=G,
            change={"row_critic": _next_reward},
-           forms=({"row_critic": _next_return}, {"row_critic": _next_return_less_value}),
+           forms=({"row_critic": _next_return}, {"row_critic": _next_return_less_value},
+                  {"row_critic": _shifted_alone}, *_sampled(_shifted_rewards),
+                  *_sampled(lambda v, r: np.roll(r, -1))[:2]),
            reads=("discount",)),
     Choice("critic", "swapped", "td-error-swapped", "bug",
            "r + γV(s) − V(s′): V of the two states exchanged",
@@ -239,7 +376,8 @@ ENTRIES = (
            note="the transition table is read with s and s′ exchanged",
            visible=(*VALUES, "state_distribution", *G), hidden={"symmetric P": "Pᵀ = P"},
            change={"transitions": lambda v, p: np.transpose(p, (2, 1, 0))},
-           forms=({"chain": lambda v, c: c.T},), families=("discrete",)),
+           forms=({"chain": lambda v, c: c.T}, {"q_value": _transposed_backup}),
+           reads=("rewards", "transitions", "value", "discount"), families=("discrete",)),
     Choice("backup", "optimal", "optimal-value", "bug",
            "V* = max_a (r + γPV*) in place of V^π",
            "a maximum where the expectation over π belongs; equal for the greedy policy only",
@@ -267,13 +405,16 @@ ENTRIES = (
     Choice("baseline", "negated", "advantage-negated", "bug", "A = V − Q",
            "A and g change their sign", "A = Q − V", note="A = V − Q: the sign is flipped",
            visible=("advantage", *G, "update", "trust_region_proposal"),
-           change={"advantage": lambda v, a: -a}),
+           change={"advantage": lambda v, a: -a,
+                   "row_critic": lambda v, c: None if c is None else -c}),
     Choice("discount", "", "wrong-discount", "bug", "another γ′ than the problem's",
            "V, Q, A, J and d follow γ′; problems whose γ is γ′ are right",
            "read the discount from the problem: problem.mdp.discount",
            note="a discount of {}, whatever the problem says",
            visible=(*VALUES, "state_distribution", *G),
            change={"discount": lambda v, g, c: c},
+           forms=({"discount": lambda v, g, c: c, "g": _other_horizon},
+                  *_sampled(lambda v, r, c: r, lambda v, c: c)), reads=("discount",),
            number=Number("γ′", (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995,
                                 0.999), not_values=(1.0,))),
     Choice("backup", "sweeps", "value-sweeps-cut-off", "approximation",
@@ -282,25 +423,28 @@ ENTRIES = (
            "solve (I − γP_π)V = r_π, or sweep until γᵏ is below round-off",
            note="V after {} sweeps", visible=(*VALUES, *G),
            change={"value": _sweeps}, reads=("chain", "chain_pi", "rewards", "discount"),
-           number=Number("k", (1, 2, 3, 5, 8, 10, 15, 16, 20, 25, 30, 32, 40, 50, 64, 100, 128,
-                               200, 256, 500, 1000), whole=True), families=("discrete",)),
+           number=Number("k", LENGTHS, whole=True, valley=True), families=("discrete",)),
     Choice("rewards", "discounted", "reward-discounted-once-more", "bug",
            "Σ γ^(t+1) r_t: the first reward is discounted",
            "V, Q, A, J are γ times too small", "the first reward has weight γ⁰ = 1",
            note="the first reward is discounted: V is γ times too small",
            visible=(*VALUES, *G),
-           change={"rewards": lambda v, r: v["discount"] * r}, reads=("discount",),
-           families=("discrete",)),
+           change={"rewards": lambda v, r: v["discount"] * r},
+           forms=({"row_critic": lambda v, c: _discounted_after(v, c, tail=False)},
+                  {"row_critic": lambda v, c: _discounted_after(v, c, tail=True)}),
+           reads=("discount",), families=("discrete",)),
     Choice("rewards", "clipped", "clipped-rewards", "bug",
            "r clipped to [−c, c]", "V, Q, A, J of another reward; right where rewards are small",
            "keep the reward, or judge the clipped problem", note="rewards clipped to ±{}",
            visible=(*VALUES, *G),
            change={"rewards": lambda v, r, c: np.clip(r, -c, c)},
+           forms=_sampled(lambda v, r, c: np.clip(r, -c, c)), reads=("discount",),
            number=Number("c", (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)), families=("discrete",)),
     Choice("rewards", "signs", "reward-signs", "bug", "sign(r) in place of r",
            "V, Q, A, J of another reward", "keep the reward, or judge the clipped problem",
            note="rewards replaced by their signs", visible=(*VALUES, *G),
-           change={"rewards": lambda v, r: np.sign(r)}, families=("discrete",)),
+           change={"rewards": lambda v, r: np.sign(r)},
+           forms=_sampled(lambda v, r: np.sign(r)), reads=("discount",), families=("discrete",)),
     Choice("rewards", "column_order", "reward-table-in-column-order", "bug",
            "r read in Fortran order: the (S, A) table reshaped from (A, S)",
            "V, Q, A, J; invisible for S = A = 1", "rewards[s, a] has the state first",

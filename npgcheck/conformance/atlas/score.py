@@ -11,6 +11,7 @@ from npgcheck.conformance.atlas.entry import Choice, Number, Seen
 
 SCORED = ("score", "policy_gradient", "fisher", "fisher_vector_product", "natural_gradient")
 POLICY = ("log_prob", *SCORED, "kl")
+DENSITY = ("mean", "std", "node_z", "row_actions", "mean_jacobian", "std_jacobian")
 ONE_DIMENSION = {"one action dimension": "a mean over one number is the number"}
 
 
@@ -45,15 +46,28 @@ def _normalised(v: Any) -> Any:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
 
 
-def _standardised(v: Any) -> Any:
-    x = np.asarray(v.problem.observations, dtype=float)
-    return (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-8)
+def _standardised(ddof: int, added: float) -> Any:
+    """(o − mean)/(std + ε) over the states, the standard deviation dividing by S − ddof."""
+
+    def features(v: Any) -> Any:
+        x = np.asarray(v.problem.observations, dtype=float)
+        std = x.std(axis=0, ddof=ddof) if len(x) > ddof else np.full(x.shape[1], np.nan)
+        return (x - x.mean(axis=0)) / (std + added if added else np.maximum(std, 1e-8))
+
+    return features
 
 
 def _with_features(features: Any) -> Any:
+    def slopes(v: Any) -> Any:
+        return v.reference.policy.mean_log_std_jacobian(v.reference.theta, features(v))[0]
+
     return {
         "logits": lambda v, z: v.reference.policy.logits(v.theta, features(v)),
         "jacobian": lambda v, j: v.reference.policy.logits_jacobian(v.reference.theta, features(v)),
+        "mean": lambda v, m: (
+            m if v.discrete else v.reference.policy.mean_log_std(v.theta, features(v))[0]
+        ),
+        "mean_jacobian": lambda v, j: j if v.discrete else slopes(v),
     }
 
 
@@ -69,7 +83,9 @@ def _roll_actions(shift: Any) -> Any:
 
 
 def entropy_bonus(v: Any, g: Any, c: Any) -> Any:
-    """g + β ∇H, with ∇H(s) = −Σ_a π (log π) φ."""
+    """g + β ∇H, with ∇H(s) = −Σ_a π (log π) φ, or Σ_i ∇ log σ_i."""
+    if not v.discrete:
+        return g + c * np.einsum("s,smd->d", v["g_weights"], v["std_jacobian"])
     terms = np.einsum("s,sa,sad->d", v["g_weights"], v["pi"] * v["log_pi"], v["scores"])
     return g - c * terms
 
@@ -81,6 +97,50 @@ def _clip(v: Any, g: Any, c: Any) -> Any:
 
 def _clip_full(v: Any, g: Any, c: Any) -> Any:
     return _clip(v, g, c * (1.0 - v.reference.discount))
+
+
+def _torch_clip(v: Any, g: Any, c: Any) -> Any:
+    """torch's rule, which divides by ‖g‖ + 1e-6; here for ∇J, the next for (1−γ)∇J."""
+    unit = 1.0 - v.reference.discount
+    return g * min(1.0, c / (float(np.linalg.norm(g)) / unit + 1e-6))
+
+
+def _torch_clip_mean(v: Any, g: Any, c: Any) -> Any:
+    return g * min(1.0, c / (float(np.linalg.norm(g)) + 1e-6))
+
+
+def _over_norm(added: float, full: bool) -> Any:
+    """g/(‖g‖ + ε), of ∇J (full) or of (1−γ)∇J."""
+
+    def change(v: Any, g: Any) -> Any:
+        unit = 1.0 - v.reference.discount if full else 1.0
+        return g / unit / (float(np.linalg.norm(g)) / unit + added)
+
+    return change
+
+
+def _mixed_score(v: Any, phi: Any, c: Any) -> Any:
+    """∇ log((1 − ε)π + ε/A) = (1 − ε)π/((1 − ε)π + ε/A) ∇ log π, in g alone."""
+    kept = (1.0 - c) * v["pi"]
+    return phi * (kept / (kept + c / kept.shape[1]))[:, :, None]
+
+
+def _mixed_row_score(v: Any, phi: Any, c: Any) -> Any:
+    if phi is None:
+        return None
+    rows, kept = v.pipeline.rows, (1.0 - c) * v["pi"]
+    share = kept / (kept + c / kept.shape[1])
+    return phi * share[rows.states, rows.actions][:, None]
+
+
+def _mean_of_next(v: Any, phi: Any) -> Any:
+    """J_a(s) − Σ_b π(b|s′) J_b(s) on rows, in g."""
+    if phi is None or not v.discrete:
+        return phi
+    rows = v.pipeline.rows
+    jacobian = v["jacobian"][rows.states]
+    mean = np.einsum("na,nad->nd", v["pi"][rows.next_states], jacobian)
+    return jacobian[np.arange(len(rows.actions)), rows.actions] - mean
 
 
 def _mixed(v: Any, log_pi: Any, c: Any) -> Any:
@@ -106,6 +166,28 @@ def _parts(f: Any) -> Any:
     return lambda v, value: (*f(value[2], value[3]), *value[2:])
 
 
+def _parts_in_g(f: Any) -> Any:
+    """The same change in g alone, beside a right F: f(z, σ) → (along ∇μ, across ∇log σ)."""
+
+    def at(v: Any, z: Any, states: Any) -> Any:
+        along, across = f(z, v["std"][states])
+        return np.einsum("...m,...md->...d", along, v["mean_jacobian"][states]) + np.einsum(
+            "...m,...md->...d", across, v["std_jacobian"][states]
+        )
+
+    def nodes(v: Any, phi: Any) -> Any:
+        states = np.repeat(np.arange(len(phi)), phi.shape[1])
+        return at(v, np.tile(v["node_z"], (len(phi), 1)), states).reshape(phi.shape)
+
+    def rows(v: Any, phi: Any) -> Any:
+        if phi is None:
+            return None
+        states = v.pipeline.rows.states
+        return at(v, (v["row_actions"] - v["mean"][states]) / v["std"][states], states)
+
+    return {"g_scores": nodes, "g_row_scores": rows}
+
+
 def _other_std(of_std: Any, slope: Any) -> Any:
     """Another σ′(σ) throughout, with d log σ′/d log σ = ``slope``."""
     return {
@@ -122,12 +204,25 @@ def _clipped_rows(v: Any, actions: Any, c: Any) -> Any:
     return actions if actions is None or v.discrete else np.clip(actions, -c, c)
 
 
-def _floor(v: Any, std: Any, c: Any) -> Any:
-    return np.maximum(std, np.exp(-c))
+def _bounded(bound: Any, *, flat: bool) -> Any:
+    """log σ cut off by ``bound(log σ, c)``, with the derivative of the cut (flat), or without."""
+
+    def std(v: Any, s: Any, c: Any) -> Any:
+        return np.exp(bound(np.log(s), c))
+
+    def slope(v: Any, j: Any, c: Any) -> Any:
+        log_std = np.log(_std_at(v))
+        return (bound(log_std, c) == log_std)[:, :, None] * j
+
+    return {"std": std, "std_jacobian": slope} if flat else {"std": std}
 
 
-def _ceiling(v: Any, std: Any, c: Any) -> Any:
-    return np.minimum(std, np.exp(c))
+def _from_above(x: Any, c: Any) -> Any:
+    return np.minimum(x, c)
+
+
+def _both_sides(x: Any, c: Any) -> Any:
+    return np.clip(x, -c, c) if c > 0 else np.full_like(x, np.nan)
 
 
 def _without_last_weight(v: Any, w: Any) -> Any:
@@ -177,6 +272,20 @@ def _one_sided_product(v: Any, value: Any, c: Any) -> Any:
 def _central_product(v: Any, value: Any, c: Any) -> Any:
     along = c * value[1]
     return ((_kl_slope(v, along) - _kl_slope(v, -along)) / (2.0 * c), *value[1:])
+
+
+def _bits(v: Any, value: Any) -> Any:
+    """The divergence of densities; that of probabilities follows from their logarithms."""
+    return value if v.discrete else (value[0] / np.log(2.0), *value[1:])
+
+
+def _in_bits(**more: Any) -> Any:
+    return {
+        "log_pi": lambda v, z: z / np.log(2.0),
+        "log_density": _density(lambda t, z, s: t / np.log(2.0)),
+        "kl_terms": _bits,
+        **more,
+    }
 
 
 SQUARED_RATIOS = {
@@ -288,8 +397,9 @@ ENTRIES = (
            note="π(a|·) is taken at another state", visible=POLICY,
            change=_roll_states(1),
            forms=(_roll_states(-1), {"logits": lambda v, z: np.broadcast_to(z[:1], z.shape)},
-                  {"logits": lambda v, z: z[::-1]}),
-           families=("discrete",)),
+                  {"logits": lambda v, z: z[::-1]}, {"g_row_scores": _mean_of_next},
+                  {"row_scores": _mean_of_next}),
+           reads=("jacobian", "pi"), families=("discrete",)),
     Choice("policy", "wrong_action", "action-index-off-by-one", "bug",
            "log π(a+1|s) for log π(a|s)", "log_prob and score of a neighbouring action",
            "actions are counted from 0", note="actions are counted with an offset of one",
@@ -299,8 +409,9 @@ ENTRIES = (
            "o/‖o‖ or (o − mean)/std in place of o", "another policy, wherever features are shared",
            "use problem.observations as they are", note="observations are normalised first",
            visible=SCORED, hidden={"tabular": "one-hot rows have norm one"},
-           change=_with_features(_normalised), forms=(_with_features(_standardised),),
-           families=("discrete",)),
+           change=_with_features(_normalised),
+           forms=(_with_features(_standardised(0, 0.0)), _with_features(_standardised(0, 1e-8)),
+                  _with_features(_standardised(1, 0.0)), _with_features(_standardised(1, 1e-8)))),
     Choice("policy", "exploration", "exploration-mixed-in", "bug",
            "(1 − ε)π + ε/A in place of π", "log π of another policy",
            "the contract's policy is the softmax alone", note="a share {} of uniform actions is "
@@ -308,16 +419,15 @@ ENTRIES = (
            change={"log_pi": _mixed,
                    "kl_terms": lambda v, value, c: _of_logarithms(value),
                    "action_weights": lambda v, w, c: (1.0 - c) * w + c / w.shape[1]},
+           forms=({"g_scores": _mixed_score, "g_row_scores": _mixed_row_score},),
+           reads=("pi", "row_actions"),
            number=Number("ε", (1e-4, 1e-3, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.9)),
            families=("discrete",)),
     Choice("policy", "log_base_two", "log-base-two", "bug", "log₂ π in place of ln π",
            "log π, KL and scores are 1/ln 2 = 1.4427 times too large", "nats: use the natural "
            "logarithm", note="logarithms to base two: 1.4427 times too large",
            visible=("log_prob", "kl"),
-           change={"log_pi": lambda v, z: z / np.log(2.0)},
-           forms=({"log_pi": lambda v, z: z / np.log(2.0),
-                   "scores": lambda v, f: f / np.log(2.0)},),
-           families=("discrete",)),
+           change=_in_bits(), forms=(_in_bits(scores=lambda v, f: f / np.log(2.0)),)),
     Choice("policy", "logit", "logit-for-log-prob", "bug", "z_a in place of z_a − log Σ_b exp z_b",
            "wrong by the log-sum-exp of the state; differences between actions are right",
            "subtract the log-sum-exp", note="the logit is returned, not the log-probability",
@@ -326,16 +436,16 @@ ENTRIES = (
     Choice("policy", "probability", "probability-for-log-prob", "bug", "π in place of log π",
            "positive numbers up to one", "take the logarithm", visible=("log_prob",),
            note="the probability is returned, not its logarithm",
-           change={"log_answer": lambda v, z: v["pi"]}, reads=("pi",), families=("discrete",)),
+           change={"log_answer": lambda v, z: v["pi"], "log_density": _density(
+               lambda t, z, s: np.exp(np.sum(t, keepdims=True)))}, reads=("pi",)),
     Choice("gradient", "entropy", "entropy-bonus-left-in", "bug", "g + β Σ_s d(s) ∇H(π(·|s))",
            "g turns towards the uniform policy, whose gradient is right",
            "judge the gradient of J without the bonus", note="an entropy bonus of {} is left in",
            visible=("policy_gradient", "natural_gradient"),
            change={"g": entropy_bonus},
            forms=({"g": lambda v, g, c: entropy_bonus(v, g, c * (1.0 - v.reference.discount))},),
-           reads=("g_weights", "pi", "log_pi", "scores"),
-           number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)),
-           families=("discrete",)),
+           reads=("g_weights", "pi", "log_pi", "scores", "std_jacobian"),
+           number=Number("β", (1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0))),
     Choice("gradient", "decay", "weight-decay-left-in", "bug", "g − cθ",
            "g is right at θ = 0", "judge the gradient of J without the penalty",
            note="a weight decay of {} is left in", visible=("policy_gradient", "natural_gradient"),
@@ -347,13 +457,15 @@ ENTRIES = (
            "return the gradient itself; clip in the optimiser if at all",
            note="gradients longer than {} are cut to that length",
            visible=("policy_gradient", "natural_gradient"),
-           change={"g": _clip}, forms=({"g": _clip_full},),
+           change={"g": _clip},
+           forms=({"g": _clip_full}, {"g": _torch_clip}, {"g": _torch_clip_mean}),
            number=Number("c", (1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0))),
     Choice("gradient", "unit", "gradient-normalised", "bug", "g/‖g‖",
            "every gradient has length one", "return the gradient itself",
            note="the gradient is scaled to length one", visible=("policy_gradient",),
            hidden={"trust-region proposals": "a factor of g does not change a step of fixed KL"},
-           change={"g": lambda v, g: g / max(float(np.linalg.norm(g)), 1e-300)}),
+           change={"g": lambda v, g: g / max(float(np.linalg.norm(g)), 1e-300)},
+           forms=tuple({"g": _over_norm(e, full)} for e in (1e-8, 1e-6) for full in (False, True))),
     # ---- Gaussian policies ----------------------------------------------------------------------
     Choice("density", "std_variance", "std-variance-confusion", "bug",
            "σ where σ² belongs, or the other way round: z²σ for z², or exp applied twice",
@@ -387,26 +499,33 @@ ENTRIES = (
            "∂log π/∂log σ = z² in place of z² − 1", "E[φ] ≠ 0 for the rows of log σ",
            "differentiate −log σ too: z² − 1", note="the −1 is missing in ∂log π/∂log σ = z² − 1",
            visible=SCORED, change={"parts": _parts(lambda z, s: (z / s, z**2))},
+           forms=(_parts_in_g(lambda z, s: (z / s, z**2)),), reads=DENSITY,
            families=("gaussian",)),
     Choice("density", "no_precision", "mean-score-missing-variance", "bug",
            "∂log π/∂μ = a − μ, without 1/σ²", "wrong wherever σ ≠ 1",
            "divide by the variance: (a − μ)/σ²", note="1/σ² is missing in ∂log π/∂μ",
            visible=SCORED, hidden={"σ = 1": "1/σ² = 1"},
-           change={"parts": _parts(lambda z, s: (z * s, z**2 - 1.0))}, families=("gaussian",)),
+           change={"parts": _parts(lambda z, s: (z * s, z**2 - 1.0))},
+           forms=(_parts_in_g(lambda z, s: (z * s, z**2 - 1.0)),), reads=DENSITY,
+           families=("gaussian",)),
     Choice("density", "not_detached", "sampled-action-not-detached", "bug",
            "the sampled action a = μ + σε stays in the graph: ∂log π/∂μ = 0",
            "the rows of μ in g vanish; z does not depend on θ",
            "detach the sampled action before log π", note="the action moves with μ: its gradient "
            "vanishes", seen=(sources.NOT_DETACHED,), visible=SCORED,
            change={"parts": _parts(lambda z, s: (0.0 * z, z**2 - 1.0))},
-           forms=({"parts": _parts(lambda z, s: (0.0 * z, -1.0 + 0.0 * z))},),
+           forms=({"parts": _parts(lambda z, s: (0.0 * z, -1.0 + 0.0 * z))},
+                  _parts_in_g(lambda z, s: (0.0 * z, z**2 - 1.0)),
+                  _parts_in_g(lambda z, s: (0.0 * z, -1.0 + 0.0 * z))), reads=DENSITY,
            families=("gaussian",)),
     Choice("density", "no_log_std", "log-std-omitted", "bug",
            "no gradient with respect to log σ: its rows are zero",
            "σ never learns; the rows of log σ in score, g and F vanish",
            "put log σ among the parameters", note="the parameters of log σ are left out",
            seen=(sources.LOG_STD_OMITTED,), visible=SCORED,
-           change={"parts": _parts(lambda z, s: (z / s, 0.0 * z))}, families=("gaussian",)),
+           change={"parts": _parts(lambda z, s: (z / s, 0.0 * z))},
+           forms=(_parts_in_g(lambda z, s: (z / s, 0.0 * z)),), reads=DENSITY,
+           families=("gaussian",)),
     Choice("density", "clipped_action", "clipped-action-in-logprob", "bug",
            "∇log π at clip(a, −c, c), the action that the environment saw",
            "E[φ] ≠ 0; visible on rows with actions beyond the bound",
@@ -426,14 +545,21 @@ ENTRIES = (
            forms=({"log_density": _density(lambda t, z, s: -0.5 * z**2)},
                   {"log_density": _density(lambda t, z, s: -0.5 * z**2 - 0.5 * _LOG_2PI)}),
            families=("gaussian",)),
-    Choice("density", "clamped", "log-std-clamped", "bug", "log σ clipped to a bound",
-           "wrong only where σ lies beyond the bound", "use log σ as it is, or widen the bound",
-           note="log σ is clipped at a bound of {}", visible=POLICY,
+    Choice("density", "clamped", "log-std-clamped", "bug",
+           "log σ clipped to a bound: max(log σ, c), min(log σ, c) or both, by hand or by clamp",
+           "wrong only where σ lies beyond the bound; the score of log σ vanishes there where the "
+           "bound is differentiated too", "use log σ as it is, or widen the bound",
+           note="log σ is kept above {}, σ above {exp}", visible=POLICY,
            hidden={"σ within the bound": "clipping does nothing"},
-           change={"std": _floor}, forms=({"std": _ceiling},
-                   {"std": lambda v, s, c: np.maximum(s, np.exp(c))},
-                   {"std": lambda v, s, c: np.minimum(s, np.exp(-c))}),
-           number=Number("bound", (0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)),
+           change=_bounded(np.maximum, flat=False),
+           forms=(_bounded(np.maximum, flat=True), _bounded(_from_above, flat=False),
+                  _bounded(_from_above, flat=True), _bounded(_both_sides, flat=False),
+                  _bounded(_both_sides, flat=True)),
+           notes=("log σ is kept above {}, σ above {exp}", "log σ is kept below {}, σ below {exp}",
+                  "log σ is kept below {}, σ below {exp}", "log σ is clipped to ±{}",
+                  "log σ is clipped to ±{}"),
+           number=Number("bound", (-2.0, -1.0, -0.7, -0.5, -0.3, -0.1, 0.0, 0.1, 0.3, 0.5, 0.7,
+                                   1.0, 2.0)),
            families=("gaussian",)),
     Choice("density", "tanh", "tanh-jacobian", "bug",
            "log π without −Σ log(1 − tanh² u) for squashed actions",

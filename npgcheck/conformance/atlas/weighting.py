@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.atlas import sources
-from npgcheck.conformance.atlas.entry import Choice, Number, Seen
+from npgcheck.conformance.atlas.entry import LENGTHS, Choice, Number, Seen
 
 WEIGHED = ("policy_gradient", "fisher", "fisher_vector_product", "kl", "natural_gradient")
 SOLVES = ("natural_gradient", "update", "trust_region_proposal", "trust_region_step")
@@ -41,6 +41,29 @@ def _twice(v: Any, _: Any) -> Any:
     return (1.0 - gamma) * np.linalg.solve(np.eye(len(chain)) - gamma * chain.T, v["start"])
 
 
+def _critic_twice(v: Any, critic: Any) -> Any:
+    """γᵗ once more in g alone."""
+    if critic is None or (v.base.sampled, v.base.weighting) != ("episodes", "discounted"):
+        return critic
+    return critic * v["discount"] ** v.pipeline.rows.times
+
+
+def _visits_of_next_rows(v: Any, w: Any) -> Any:
+    """The rows' weights at the states that they lead to."""
+    rows = v.pipeline.rows
+    if rows is None:
+        return w
+    return np.bincount(rows.next_states, weights=v["row_weights"], minlength=len(w))
+
+
+def _scores_of_next_rows(v: Any, phi: Any) -> Any:
+    """φ(s′, a) beside the action and the advantage of s."""
+    if phi is None or not v.discrete:
+        return phi
+    rows = v.pipeline.rows
+    return v["scores"][rows.next_states, rows.actions]
+
+
 def _not_transposed(v: Any, _: Any) -> Any:
     chain, gamma = v["chain"], v["discount"]
     return (1.0 - gamma) * np.linalg.solve(np.eye(len(chain)) - gamma * chain, v["start"])
@@ -51,20 +74,37 @@ def _living(v: Any, d: Any) -> Any:
 
 
 def _cut(v: Any, d: Any, steps: Any) -> Any:
-    chain, row, total = v["chain"], v["start"], np.zeros(len(d))
-    for t in range(int(steps)):
-        total = total + v["discount"] ** t * row
-        row = row @ chain
-    return (1.0 - v["discount"]) * total
+    """(1−γ) Σ_{t<T} γᵗ ρPᵗ = d − γᵀ dPᵀ, a power of P."""
+    chain, gamma = v["chain"], v["discount"]
+    whole = (1.0 - gamma) * np.linalg.solve(np.eye(len(chain)) - gamma * chain.T, v["start"])
+    return whole - gamma ** int(steps) * (whole @ np.linalg.matrix_power(chain, int(steps)))
 
 
 def _as_time(v: Any, w: Any) -> Any:
     return v["discount"] ** np.arange(len(w)) / len(w)
 
 
-def _not_reset(v: Any, w: Any) -> Any:
-    rows = v.pipeline.rows
-    return v["discount"] ** np.arange(len(w)) / rows.count
+def _of_batch(f: Any) -> Any:
+    """Rows of a batch alone: steps of episodes have a time of their own."""
+    return lambda v, w: w if w is None or v.base.sampled != "batch" else f(v, w)
+
+
+def _not_reset(of: Any) -> Any:
+    """γⁱ for the i-th step of all episodes together, over the sum that belongs there, γᵗ's, or
+    over another: its own, the number of rows, or none."""
+
+    def change(v: Any, w: Any) -> Any:
+        if v.base.sampled != "episodes" or v.base.weighting != "discounted":
+            return w
+        rows = v.pipeline.rows
+        return v["discount"] ** np.arange(len(w)) / of(v["discount"], rows)
+
+    return {"row_weights": change}
+
+
+def _all_times(gamma: Any, rows: Any) -> Any:
+    """Σ γᵗ over the rows."""
+    return np.sum(gamma**rows.times)
 
 
 def _rows_by_time(f: Any, summed: bool = False) -> Any:
@@ -188,7 +228,9 @@ ENTRIES = (
         visible=("state_distribution", *WEIGHED), hidden=TABULAR,
         change={"weights": lambda v, d: d @ v["chain"],
                 "state_distribution": lambda v, d: d @ v["chain"]},
-        reads=("chain",), note="visits counted one step late: s′ in place of s",
+        forms=({"weights": _visits_of_next_rows, "row_scores": _scores_of_next_rows},),
+        reads=("chain", "row_weights", "scores", "row_actions"),
+        note="visits counted one step late: s′ in place of s",
     ),
     Choice(
         "occupancy", "first_skipped", "first-step-skipped", "bug",
@@ -199,7 +241,6 @@ ENTRIES = (
         visible=("state_distribution", *WEIGHED),
         change={"occupancy": _first_step_skipped},
         forms=({"occupancy": lambda v, d: _first_step_skipped(v, d) / (1.0 - v["discount"])},
-               {"occupancy": lambda v, d: _sum_to_one(_first_step_skipped(v, d))},
                {"row_weights": _rows_by_time(lambda g, t: t > 0)},
                {"row_weights": _rows_by_time(lambda g, t: t > 0, summed=True)}),
         reads=("discount", "start"),
@@ -215,6 +256,7 @@ ENTRIES = (
         change={"occupancy": _twice},
         forms=({"occupancy": lambda v, d: _twice(v, d) * (1.0 - v["discount"])
                 / (1.0 - v["discount"] ** 2)},
+               {"row_critic": _critic_twice},
                {"row_weights": _rows_by_time(lambda g, t: g**t)},
                {"row_weights": _rows_by_time(lambda g, t: g**t, summed=True)}),
         reads=("chain", "discount", "start"),
@@ -250,8 +292,7 @@ ENTRIES = (
         note="the visits of the first {} steps only",
         visible=("state_distribution", *WEIGHED),
         change={"occupancy": _cut}, reads=("chain", "discount", "start"),
-        number=Number("T", (2, 3, 5, 8, 10, 12, 15, 16, 20, 25, 30, 32, 40, 50, 64, 100, 128,
-                            200, 256, 500, 1000), whole=True),
+        number=Number("T", LENGTHS, whole=True, valley=True),
     ),
     Choice(
         "start", "uniform", "starts-assumed-uniform", "bug",
@@ -281,8 +322,8 @@ ENTRIES = (
         "a batch is its own measure: every row weighs 1/N; γᵗ needs the step's own t",
         note="rows of the batch weighted by γ to their index",
         visible=WEIGHED,
-        change={"row_weights": _as_time},
-        forms=({"row_weights": lambda v, w: _sum_to_one(_as_time(v, w))},),
+        change={"row_weights": _of_batch(_as_time)},
+        forms=({"row_weights": _of_batch(lambda v, w: _sum_to_one(_as_time(v, w)))},),
         reads=("discount",),
         hidden={"mdp": "an expectation has no rows"},
     ),
@@ -292,7 +333,11 @@ ENTRIES = (
         "all episodes but the first hardly count; answers change when episodes are reordered",
         "start t at 0 in every episode",
         note="the exponent of γᵗ is not reset when an episode ends",
-        visible=WEIGHED, change={"row_weights": _not_reset}, reads=("discount",),
+        visible=WEIGHED, change=_not_reset(_all_times),
+        forms=(_not_reset(lambda g, rows: np.sum(g ** np.arange(len(rows.times)))),
+               _not_reset(lambda g, rows: _all_times(g, rows) / rows.count),
+               _not_reset(lambda g, rows: _all_times(g, rows) * len(rows.times) / rows.count)),
+        reads=("discount",), families=("discrete",),
     ),
     Choice(
         "row_weights", "subsample", "fisher-state-subsample", "approximation",

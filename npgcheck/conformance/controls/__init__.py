@@ -19,6 +19,7 @@ from . import (  # noqa: F401  (importing a file registers its controls)
     plant_functional,
     plant_gae,
     plant_gaussian,
+    plant_idioms,
     plant_loops,
     plant_loops_rules,
     plant_loops_steps,

@@ -154,8 +154,17 @@ def _cheapest(
         return costs[names], unseen, sum(map(len, seen)), sorted(order.index(n) for n in names)
 
     ranked = sorted(options, key=rank)
-    equals = tuple(s for s in ranked[1:] if costs[s] <= low + EQUAL)
+    equals = tuple(
+        s for s in ranked[1:] if costs[s] <= low + EQUAL or _rival(ranked[0], s, costs[s])
+    )
     return Cover(ranked[0], equals)
+
+
+def _rival(named: frozenset[str], other: frozenset[str], cost: float) -> bool:
+    """Whether a mistake answers as the coordinate of σ does that was named, and nothing that is
+    right speaks against it: a convention is named first, but must not hide the mistake."""
+    stages = {BY_NAME[n].stage for n in named}
+    return stages == {"sigma"} and len(other) == 1 and cost <= KIND_COST["bug"]
 
 
 def _names(one: Asked) -> set[frozenset[str]]:

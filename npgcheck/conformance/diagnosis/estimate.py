@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npgcheck.conformance.atlas.entry import Choice
+from npgcheck.conformance.atlas.entry import Choice, Silent
 from npgcheck.conformance.diagnosis.pipeline import OUTSIDE
 from npgcheck.conformance.diagnosis.predict import MISFITS, Pipelines, resolution
 from npgcheck.conformance.diagnosis.reach import Applied
@@ -29,6 +29,8 @@ ESTIMATED_ON = 4
 #: Starting points this bad are not refined: the grids are so fine that a number that explains the
 #: answers shows beside its nearest neighbour.
 FAR = 0.9
+#: Misfits that differ by no more than this part are the same.
+NOTHING = 1e-9
 #: Points between two of a grid, among which the valley is looked for.
 FINER = 13
 
@@ -63,6 +65,11 @@ def numbers(
         return _worst(pipelines, applied, records[:1], asked.quantity, setup)
 
     tried = [(first(value), value) for value in number.start]
+    if number.valley:
+        length = _in_whole_valley(first, tried)
+        if worst(length) <= limit:
+            yield Applied(choice, length)
+        return
     if number.whole:
         # Where two numbers explain a few answers, the fresh ones decide between them.
         near = [value for misfit, value in tried if misfit <= limit]
@@ -74,11 +81,10 @@ def numbers(
     if best[0] <= limit and worst(best[1]) <= limit and best[1] not in number.not_values:
         yield Applied(choice, best[1])
         return
-    index = number.start.index(best[1])
-    low = number.start[max(0, index - 1)]
-    high = number.start[min(len(number.start) - 1, index + 1)]
-    low, high = bracket(first, low, high)
-    value = minimise(first, low, high)
+    # Beyond a bound nothing changes: the valley may lie at either end of what is equally good.
+    equal = [i for i, (misfit, _) in enumerate(tried) if misfit <= best[0] * (1.0 + NOTHING)]
+    values = [_in_valley(first, number.start, i) for i in dict.fromkeys((equal[0], equal[-1]))]
+    value = min(values, key=first)
     if worst(value) > max(limit, 1e-6):
         return
     if any(abs(value - n) <= 1e-9 * max(1.0, abs(n)) for n in number.not_values):
@@ -147,7 +153,7 @@ def _worst(
     quantity: str,
     setup: Setup,
 ) -> float:
-    found = 0.0
+    found, said = 0.0, False
     for record in records:
         view = pipelines.view(record, setup.base, applied)
         if view is None:
@@ -155,11 +161,35 @@ def _worst(
         with np.errstate(all="ignore"):
             try:
                 misfit = MISFITS[quantity][1](view, record, setup)
+            except Silent:
+                continue
             except OUTSIDE:
                 return np.inf
+        said = True
         if not np.isnan(misfit):
             found = max(found, float(misfit))
-    return found
+    return found if said else np.inf
+
+
+def _in_whole_valley(misfit: Callable[[float], float], tried: list[tuple[float, float]]) -> float:
+    """The whole number where the misfit is least, from the grid: thirds of what is left."""
+    index = min(range(len(tried)), key=lambda i: tried[i][0])
+    low = int(tried[max(0, index - 1)][1])
+    high = int(tried[min(len(tried) - 1, index + 1)][1])
+    while high - low > 2:
+        third = (high - low) // 3
+        near, far = low + third, high - third
+        if misfit(near) <= misfit(far):
+            high = far
+        else:
+            low = near
+    return float(min(range(low, high + 1), key=misfit))
+
+
+def _in_valley(misfit: Callable[[float], float], start: Sequence[float], index: int) -> float:
+    """The best value between the neighbours of one of the grid."""
+    low, high = start[max(0, index - 1)], start[min(len(start) - 1, index + 1)]
+    return minimise(misfit, *bracket(misfit, low, high))
 
 
 def bracket(misfit: Callable[[float], float], low: float, high: float) -> tuple[float, float]:

@@ -42,7 +42,7 @@ class Base:
         sampled: mdp, batch or episodes.
         weighting: discounted, undiscounted or per_trajectory.
         fisher: true or empirical.
-        critic: what a sampled gradient multiplies the score with.
+        critic: what a gradient multiplies the score with; in exact sums A or Q.
     """
 
     sampled: str = "mdp"
@@ -129,6 +129,7 @@ class Pipeline:
             lengths = [len(p.rewards) for p in parts]
             self._rows = Rows(
                 states=joined("states"),
+                next_states=joined("next_states"),
                 actions=joined("actions"),
                 rewards=joined("rewards"),
                 values=joined("values"),
@@ -146,6 +147,7 @@ class Rows:
     """What a sampled subject averages over; one entry per step."""
 
     states: Array
+    next_states: Array
     actions: Array
     rewards: Array
     values: Array
@@ -289,7 +291,7 @@ def _g(v: View) -> Array | None:
     critic = v["row_critic"]
     if critic is None:
         return None
-    return (v["row_weights"] * critic) @ v["row_scores"]
+    return (v["row_weights"] * critic) @ v["g_row_scores"]
 
 
 def _fisher(v: View) -> Array:
@@ -368,7 +370,8 @@ DEFAULTS: dict[str, Callable[[View], Any]] = {
     "f_scores": _own("scores"),
     "row_actions": _row_actions,
     "row_scores": _row_scores,
-    "critic": _own("advantage"),
+    "g_row_scores": _own("row_scores"),
+    "critic": lambda v: v["q_value" if v.base.critic == "q" else "advantage"],
     "row_critic": _row_critic,
     "log_pi": lambda v: log_softmax(v["logits"]),
     "log_answer": _own("log_pi"),

@@ -65,6 +65,11 @@ def plausible(state: Run, search: Search, quantity: str, found: list[Found]) -> 
     def stands(applied: Applied, one: Found) -> bool:
         if "length" in applied.choice.change and quantity == "trust_region_step" and not proposal:
             return applied.choice.name == "step-downhill"  # a search that shrinks may hide a length
+        if applied.choice.stage == "sigma" and any(
+            would_alter(state, search, q, replace(one, applied=(applied,)))
+            for q in right.intersection(applied.choice.visible)
+        ):
+            return False  # another quantity shows which coordinate θ holds
         if silent and not _silences(state, search, quantity, one):
             return False
         if len(one.applied) == 1 and set(applied.choice.visible) <= set(SOLVES):
@@ -108,13 +113,16 @@ def would_alter(state: Run, search: Search, quantity: str, found: Found) -> bool
     records = state.judgeable(quantity)
     if not records or quantity in ("trust_region_step", "surrogate"):
         return False
-    record = records[0]
+    alters_gaussian = all(a.choice.families == ("gaussian",) for a in found.applied)
+    record = next((r for r in records if not (alters_gaussian and r.reference.discrete)), None)
+    if record is None:
+        return False
     # The quantity may be damped as the solve is, or not at all.
     for damping in {0.0, found.setup.damping}:
         for variant in variants(quantity, found.setup.base.sampled):
             setup = replace(found.setup, variant=variant, damping=damping)
             bare = search.misfit(record, (), quantity, setup)
             near = 2.0 * bare if bare < COARSE else 0.0  # right to a limited accuracy
-            if search.misfit(record, found.applied, quantity, setup) <= max(1e-6, near):
+            if not search.misfit(record, found.applied, quantity, setup) > max(1e-6, near):
                 return False
     return True

@@ -21,7 +21,7 @@ from npgcheck.conformance.diagnosis.pipeline import (
     log_softmax,
 )
 from npgcheck.conformance.diagnosis.reach import Applied
-from npgcheck.conformance.diagnosis.setup import VARYING, Setup, factor, named, relative
+from npgcheck.conformance.diagnosis.setup import FLOOR, VARYING, Setup, factor, named, relative
 from npgcheck.conformance.diagnosis.solve import (
     FAR_OFF,
     aside_of,
@@ -150,8 +150,9 @@ def _against_solution(v: View, record: Record, setup: Setup, x: Array) -> float:
     # Every least-squares solution satisfies Mᵀ(Mx − g) = 0; most candidates are far from it.
     missing = solve.matrix.T @ (solve.matrix @ inner - solve.right)
     reach = solve.matrix.T @ solve.right
-    off = float(np.abs(missing).max()) / max(float(np.abs(reach).max()), 1e-300)
-    if off > FAR_OFF:
+    gap = float(np.abs(missing).max())
+    off = gap / max(float(np.abs(reach).max()), 1e-300)
+    if off > FAR_OFF and gap > FLOOR:  # a g that vanishes leaves an x of rounding errors
         return off  # smooth in every number of a choice, which is estimated along it
     # F x = g has a solution only for g in range(F); a least-squares solve drops the rest.
     predicted = pseudo_solve(solve.matrix, solve.right)

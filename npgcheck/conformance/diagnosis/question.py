@@ -106,10 +106,14 @@ def _bases(quantity: str, sampled: Sequence[str]) -> Iterator[Base]:
             "batch": ("discounted",),
             "episodes": ("discounted", "undiscounted", "per_trajectory"),
         }[source]
-        critics = ("advantage", "expected", "q", "centred", "td", "q_td", "normalised")
+        critics: tuple[str, ...] = ("advantage",)
+        if source != "mdp" and g:
+            critics = ("advantage", "expected", "q", "centred", "td", "q_td", "normalised")
+        elif g and quantity != "surrogate":
+            critics = ("advantage", "q")
         for weighting in weightings:
             for definition in ("true", "empirical") if f and source != "mdp" else ("true",):
-                for critic in critics if g and source != "mdp" else ("advantage",):
+                for critic in critics:
                     yield Base(source, weighting, definition, critic)
 
 

@@ -13,7 +13,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from npgcheck.conformance.atlas.entry import Choice
+from npgcheck.conformance.atlas.entry import Choice, Silent
 from npgcheck.conformance.choices import known, present
 from npgcheck.conformance.diagnosis import estimate
 from npgcheck.conformance.diagnosis.given import OWN
@@ -55,6 +55,24 @@ class Found:
     def names(self) -> frozenset[str]:
         """The names of the choices; own answers taken as given have none."""
         return frozenset(a.choice.name for a in self.applied if a.choice.name != OWN)
+
+
+#: Parts that are the critic of an exact sum themselves, or undo the baseline.
+_BESIDE_Q = frozenset({"critic", "advantage", "node_advantage"})
+
+
+def _exact_q(setup: Setup) -> bool:
+    """Whether Q multiplies the score in sums over all actions."""
+    return setup.base.critic == "q" and setup.base.sampled == "mdp"
+
+
+def _any_number(choice: Choice) -> float | None:
+    return None if choice.number is None else choice.number.start[0]
+
+
+def _in_pairs(choice: Choice) -> bool:
+    """Other ways to spell out a wrong return are tried alone; a free one stands beside mistakes."""
+    return choice.kind == "free" or choice.form == 0 or set(choice.change) != {"row_critic"}
 
 
 def _differs(pipeline: Pipeline, part: str, applied: Applied) -> bool:
@@ -102,13 +120,36 @@ class Search:
                 continue
             if not (plain if choice.number is None else numbered):
                 continue
-            for setup in setups:
+            for setup in self._unlike(choice, asked, setups):
                 for applied in self._numbered(choice, asked, setup, beside):
                     result = self._confirm((*beside, applied), asked, setup)
                     if result is not None:
                         found.append(result)
                         break
         return found
+
+    def _unlike(self, choice: Choice, asked: Question, setups: Sequence[Setup]) -> Iterator[Setup]:
+        """The setups, without those that differ in a critic which the choice replaces."""
+        seen = set()
+        for setup in setups:
+            if _exact_q(setup) and not _BESIDE_Q.isdisjoint(choice.change):
+                continue  # Q beside another critic is no critic
+            if "row_critic" in choice.change and setup.base.sampled != "mdp":
+                view = self.pipelines.view(
+                    asked.records[0], setup.base, (Applied(choice, _any_number(choice)),)
+                )
+                with np.errstate(all="ignore"):
+                    try:
+                        critic = None if view is None else view["row_critic"]
+                    except OUTSIDE:
+                        critic = None
+                if critic is not None and setup.base.critic != "expected":
+                    plain = replace(setup, base=replace(setup.base, critic="advantage"))
+                    key = (plain, np.asarray(critic).tobytes())
+                    if key in seen:
+                        continue
+                    seen.add(key)
+            yield setup
 
     def damped(self, asked: Question) -> list[Found]:
         """Single choices beside a damping that no other quantity shows."""
@@ -184,7 +225,7 @@ class Search:
         """Pairs of choices, in the order of the registry; numbers come from ``told``, what other
         quantities are explained with, or are estimated where ``numbered`` allows the time."""
         candidates = self._candidates(asked)
-        pool = [Applied(c) for c in candidates if c.number is None]
+        pool = [Applied(c) for c in candidates if c.number is None and _in_pairs(c)]
         pool += [a for a in told if a.number is not None and a.choice in candidates]
         pool = [a for a in pool if self._has_effect(a, asked)]
         found = []
@@ -282,7 +323,8 @@ class Search:
         if choice.number is None:
             yield Applied(choice)
             return
-        if setup not in asked.likely or (setup.damping and "matrix" in choice.change):
+        usual = setup in asked.likely or (_exact_q(setup) and not setup.iterations)
+        if not usual or (setup.damping and "matrix" in choice.change):
             return
         far = NEAR if beside else estimate.FAR
         yield from estimate.numbers(self.pipelines, choice, asked, setup, beside, far)
@@ -298,6 +340,8 @@ class Search:
         with np.errstate(all="ignore"):
             try:
                 return float(MISFITS[quantity][1](view, record, setup))
+            except Silent:
+                return np.nan
             except OUTSIDE:
                 return np.inf
 
@@ -305,6 +349,7 @@ class Search:
         """The set, if it reproduces the first answer, the screen and then fresh ones."""
         said = telling = 0
         records = asked.records[: 1 + SCREEN + FRESH]
+        spoken = []
         for index, record in enumerate(records):
             misfit = self.misfit(record, applied, asked.quantity, setup)
             if np.isnan(misfit):
@@ -314,7 +359,8 @@ class Search:
             if misfit > resolution(record):
                 return None
             said += 1
-        for record in records:
+            spoken.append(record)
+        for record in spoken:
             bare = self.misfit(record, (), asked.quantity, setup)
             telling += bool(bare > resolution(record))
             if telling == TELLING:

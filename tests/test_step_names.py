@@ -110,3 +110,9 @@ def test_an_epsilon_inside_kl_costs_no_evaluations_of_the_network():
     assert names(report, "kl") == ["epsilon-inside-kl"]
     assert result(report, "kl").diagnosis[0].value == 1e-6
     assert calls[0] < 120
+
+
+def test_what_deviates_carries_the_name_to_read_on_with():
+    report = check(make(), fisher_vector_product=lambda v: 0.25 * make().fisher(v))
+    assert result(report, "fisher_vector_product").status == "deviates"
+    assert "npgcheck explain metric-constant" in str(report)

@@ -204,6 +204,10 @@ class _Page:
             if any(d.alternatives or d.reproduces for d in named) and not told:
                 self.told.add(first)
                 yield from self._diagnosed(named[:1], diagnosis_text(named[0]))
+            elif self.report.door == "check_step" and result.status == "deviates":
+                # what carries a number says all; the name of the rest stands nowhere else
+                for name in dict.fromkeys(d.choice for d in named if d.value is None):
+                    yield from self._entry("read on", f"npgcheck explain {name}")
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
 

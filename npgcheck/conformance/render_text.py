@@ -195,6 +195,7 @@ class _Page:
         if result.explained_by:  # the mistake stands under the quantity that explains this one
             named = [d for d in named if d.kind != "bug"]
         if result.status == "fail" and not result.explained_by:
+            self.told |= {d.choice for d in named}
             yield from self._diagnosed(named, result.reason, failed=True)
         else:
             for diagnosis in named[result.status == "deviates" :]:
@@ -239,7 +240,8 @@ class _Page:
             yield from self._entry(_LABEL[result.kind], f"{title}{said}   [{result.id}]")
         if result.explained_by is None:
             yield from self._evidence(result)
-            yield from self._diagnosed([d for d in result.diagnosis if d.kind == "bug"], said)
+            new = [d for d in result.diagnosis if d.kind == "bug" and d.choice not in self.told]
+            yield from self._diagnosed(new, said)
 
     def _evidence(self, result: CheckResult) -> Iterator[Line]:
         """Where it raised, the smallest problem, and both answers there."""

@@ -263,10 +263,20 @@ def _summary(quantity: str, results: list[CheckResult]) -> QuantitySummary:
     )
 
 
+def _blamed(summary: QuantitySummary) -> frozenset[str]:
+    """The mistakes that a failing quantity is named after; none where something else fails too."""
+    failing = [r for r in summary.results if r.status == "fail"]
+    blamed = [frozenset(d.choice for d in r.diagnosis if d.kind == "bug") for r in failing]
+    return blamed[0] if len(set(blamed)) == 1 else frozenset()
+
+
 def count(results: Iterable[CheckResult], **more: int) -> dict[str, int]:
-    """Counts quantities by status; ``mistakes`` are failing quantities that nothing explains."""
+    """Counts quantities by status; ``mistakes`` are failing quantities that nothing explains, those
+    of one name together."""
     summaries = summarise(results)
-    mistakes = sum(q.status == "fail" and q.explained_by is None for q in summaries)
+    failing = [q for q in summaries if q.status == "fail" and q.explained_by is None]
+    names = [_blamed(q) for q in failing]
+    mistakes = len(set(filter(None, names))) + names.count(frozenset())
     by_status = {str(s): sum(q.status == s for q in summaries) for s in _WORST_FIRST}
     return {**by_status, "mistakes": mistakes, **more}
 

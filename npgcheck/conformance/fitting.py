@@ -48,6 +48,8 @@ AMPLIFIED = 1e4
 NO_ACCURACY = 0.1
 #: … and most answers keep all but so many digits of it.
 DIGITS_LOST = 2.0
+#: Answers that agree with an exact critic, as a part of all.
+NEARLY_ALL = 0.9
 #: Candidates are screened on this many records before all of them are looked at.
 SCREEN = 10
 #: … and given up when so many of these are wrong by more than single precision explains.
@@ -303,6 +305,9 @@ def _explain(
                 found.nearest.extend(f for f in found_here if not f.within(limit))
                 if any(f.fits for f in found_here):
                     break
+    if any(f.agreeing >= NEARLY_ALL and not _is_unbiased(f) for f in found.nearest):
+        # An estimate with noise of its own is wrong on every ordinary batch, not on a few.
+        found.fitting = [f for f in found.fitting if not _is_unbiased(f)]
     if loose and all(f.choices.get("cg_stopping") == "absolute" for f in found.fitting):
         found.fitting = []  # a relative accuracy explains them, so nothing absolute is seen
     if not found.fitting:
@@ -314,6 +319,10 @@ def _explain(
         found.fitting.sort(key=lambda f: f.cost)
     found.nearest.sort(key=lambda f: (-f.agreeing, f.cost))
     return found
+
+
+def _is_unbiased(fit: Fit) -> bool:
+    return fit.choices.get("advantage") == "unbiased"
 
 
 def _fit_all(

@@ -28,7 +28,6 @@ from npgcheck.conformance.naming import KEYWORD, diagnose, is_declared
 from npgcheck.conformance.reconcile import SOLVES, contradicts
 from npgcheck.conformance.report import CheckResult, Counterexample, Diagnosis
 from npgcheck.conformance.run_state import Run
-from npgcheck.conformance.settled import before_settling
 from npgcheck.conformance.wording import plural
 from npgcheck.tolerance import UNIT_ROUNDOFF
 
@@ -341,14 +340,10 @@ def _refuted(state: Run, quantity: str, records: Sequence[Record]) -> CheckResul
     if any(r.status == "fail" for r in _twice(state, quantity)):
         fit = rescore(quantity, records, expected(state, quantity, records))
         return _result(quantity, "fail", records, fit, reason=NOT_REPEATABLE)
-    clear = before_settling(quantity, records)
-    options = [(rescore(quantity, clear, c), c) for c in _bases(state, quantity, records)]
-    if not options[0][0].refuted:
-        options = [(rescore(quantity, records, c), c) for _, c in options]
-        clear = list(records)
-    reason, base = describe_error(quantity, clear, options)
+    options = [(rescore(quantity, records, c), c) for c in _bases(state, quantity, records)]
+    reason, base = describe_error(quantity, records, options)
     state.described[quantity] = base
-    fit = rescore(quantity, records, base)
+    fit = next(fit for fit, choices in options if choices is base)
     return _result(quantity, "fail", records, fit, reason=reason)
 
 

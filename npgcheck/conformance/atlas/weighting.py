@@ -292,7 +292,8 @@ ENTRIES = (
         note="the visits of the first {} steps only",
         visible=("state_distribution", *WEIGHED),
         change={"occupancy": _cut}, reads=("chain", "discount", "start"),
-        number=Number("T", LENGTHS, whole=True, valley=True),
+        # the first step alone is the start distribution, which has a name
+        number=Number("T", tuple(n for n in LENGTHS if n > 1), whole=True, valley=True),
     ),
     Choice(
         "start", "uniform", "starts-assumed-uniform", "bug",

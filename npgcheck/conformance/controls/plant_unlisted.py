@@ -66,6 +66,7 @@ class ScaledPerState(ExactSoftmax):
 
 @wrong(
     "fisher-of-slightly-older-parameters",
+    tells="kl-not-at-coincidence",
     stage="Fisher definition",
     refutes=F,
     spares=G,

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import npgcheck
-from npgcheck.conformance.controls import find
 from npgcheck.conformance.controls._exact import ExactSoftmax
 from npgcheck.conformance.render_text import to_text
 
@@ -60,11 +59,3 @@ def test_quantities_that_disagree_are_told_with_formula_and_mend():
     text = text_of(subject)
     assert "scales-differ-between-quantities" in text
     assert "use one normalisation throughout" in text
-
-
-def test_a_property_that_a_named_choice_cannot_have_is_no_second_finding():
-    control = find("fisher-state-subsample")
-    report = npgcheck.verify(control.build(), only=["fisher_vector_product"], examples=60)
-    found = [r for r in report.results if r.id == "NPG-FV-004"]
-    assert [r.status for r in found] == ["skip"]
-    assert "fisher-state-subsample" in found[0].reason

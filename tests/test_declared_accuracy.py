@@ -57,3 +57,27 @@ def test_an_answer_as_inexact_as_declared_passes_and_a_coarser_one_does_not():
     assert judged("natural_gradient", rounded(7)).status == "pass"
     exacting = npgcheck.Conventions(solver_rtol=1e-9)
     assert judged("natural_gradient", rounded(3), exacting).status == "fail"
+
+
+def test_x_is_as_accurate_as_what_it_is_made_of():
+    """A pseudo-inverse of a rounded F: nothing is iterated, and nothing that stopped is named."""
+
+    def fisher(problem: Any) -> Any:
+        return ExactSoftmax().fisher(problem).astype(np.float32).astype(np.float64)
+
+    def solved(problem: Any) -> Any:
+        return np.linalg.pinv(fisher(problem), rcond=1e-5, hermitian=True) @ gradient(problem)
+
+    report = npgcheck.verify({"fisher": fisher, "natural_gradient": solved}, examples=60)
+    values = {r.quantity: r for r in report.results if r.kind == "value"}
+    told = [d.choice for d in values["natural_gradient"].diagnosis if d.kind != "free"]
+    assert told == ["limited-accuracy"]
+
+
+@pytest.mark.parametrize(("families", "hidden"), [({"tabular"}, True), ({"softmax"}, False)])
+def test_whether_a_search_was_tempted_is_said(families, hidden):
+    """Tabular steps that KL allows always gain; among those with shared features some lose."""
+    report = npgcheck.verify(
+        ExactSoftmax(), only=["trust_region_step"], families=families, examples=20
+    )
+    assert any("test of the surrogate" in text for text in report.not_visible) == hidden

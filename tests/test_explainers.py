@@ -283,6 +283,17 @@ def test_an_unbiased_estimate_is_right_on_exact_batches_and_says_little():
     assert best("policy_gradient", biased, sampled=("mdp", "batch"), count=20) is None
 
 
+def test_what_is_wrong_on_one_batch_only_is_no_unbiased_estimate():
+    """Noise of its own shows on every ordinary batch."""
+    asked = records("policy_gradient", lambda r: r.theta, count=20)
+    odd = next(r.reference for r in reversed(asked) if not r.reference.problem.batch.exact)
+
+    def once(r):
+        return gradient(r, BATCH) + (0.1 if r.problem.id == odd.problem.id else 0.0)
+
+    assert best("policy_gradient", once, sampled=("mdp", "batch"), count=20) is None
+
+
 def test_the_constant_of_a_surrogate_is_free_and_its_slope_is_not():
     def gain(r, other):
         return r.surrogate_gain(*MDP, "advantage", other)

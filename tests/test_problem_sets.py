@@ -293,3 +293,17 @@ def longest_step(problem: Problem, d: np.ndarray, joint: np.ndarray) -> np.ndarr
     F = np.einsum("sa,sad,sae->de", d[:, None] * pi, phi, phi)
     x = np.linalg.pinv(F, rcond=1e-9, hermitian=True) @ np.einsum("sa,sad->d", joint, phi)
     return np.sqrt(0.125 / (x @ F @ x)) * x
+
+
+def test_on_designed_problems_the_longest_step_gains() -> None:
+    """What the search set is for: elsewhere a search that ignores the surrogate is not seen."""
+    losing = 0
+    for problem in problem_sets.designed("softmax"):
+        policy, theta, obs = problem.policy, problem.theta, problem.observations
+        old = np.asarray(oracles.traced_log_probabilities(policy, obs)(theta))
+        d, critic = occupancy(problem), oracles.series_evaluation(problem.mdp, np.exp(old))
+        weights = d[:, None] * np.exp(old) * critic["advantage"]
+        step = longest_step(problem, d, weights)
+        new = np.asarray(oracles.traced_log_probabilities(policy, obs)(theta + step))
+        losing += (weights * np.expm1(new - old)).sum() <= 0
+    assert losing == 0

@@ -264,9 +264,8 @@ def explain(
     declared accuracy, or to single precision, are kept, the latter with an estimated
     ``solver_rtol``.
     """
-    found = Explanations()
     if not records:
-        return found
+        return Explanations()
     rtol = float(declared.get("solver_rtol") or 0.0)
     if rtol:
         exact = _explain(explainer, records, sampled, declared, 0.0)

@@ -98,7 +98,7 @@ class _Page:
         self.report = report
         self.column = column
         self.width = width
-        self.declared = self.barred = False
+        self.declared: set[str] = set()
         self.told: set[str] = set()
         self.unsupported: set[str] = set()
 
@@ -119,22 +119,21 @@ class _Page:
             yield from self._finding(finding, only=self._is_headline(summary, finding))
         if (hidden := len(findings) - _SHOWN) > 0:
             yield from self._entry("", f"and {plural(hidden, 'more finding')}; --format json")
-        named = any(d.kind != "free" for r in summary.results for d in r.diagnosis)
-        serious = [
-            d
-            for r in summary.results
-            for d in r.diagnosis
-            if r.kind == "value" and d.kind in ("convention", "approximation")
-        ]
-        barred = self.report.door == "verify" and not any(map(is_declarable, serious))
-        if summary.status == "deviates" and serious and barred:
-            if self.barred:
-                return
-            self.barred = True
-            yield from self._entry("declare it", "not possible: it stays a deviation")
-        elif summary.status == "deviates" and named and self.report.declare and not self.declared:
-            self.declared = True
-            yield from self._entry("declare it", self.report.declare)
+        if summary.status == "deviates":
+            yield from self._declaration(summary)
+
+    def _declaration(self, summary: QuantitySummary) -> Iterator[Line]:
+        """The line that declares what deviates, or that there is none; each once."""
+        named = [d for r in summary.results for d in r.diagnosis if d.kind != "free"]
+        value = [] if summary.value is None else summary.value.diagnosis
+        serious = [d for d in value if d.kind in ("convention", "approximation")]
+        if self.report.door == "verify" and serious and not any(map(is_declarable, serious)):
+            said = "not possible: it stays a deviation"
+        else:
+            said = self.report.declare if named else ""
+        if said and said not in self.declared:
+            self.declared.add(said)
+            yield from self._entry("declare it", said)
 
     def _status(self, summary: QuantitySummary) -> tuple[str, str]:
         if summary.status == "fail":

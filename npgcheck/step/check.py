@@ -130,9 +130,6 @@ def check_step(
     return summarise(check, given, seed, started)
 
 
-_PRODUCT = "fisher_vector_product"
-
-
 class _Check:
     """One run: the batch, the directions, and a verdict per quantity that was given."""
 
@@ -230,7 +227,8 @@ class _Check:
 
     def _compare_weights(self) -> None:
         """Names the weights that enter one of F and g only."""
-        pair = [v for v in self.verdicts if v.quantity in ("policy_gradient", _PRODUCT)]
+        both = ("policy_gradient", "fisher_vector_product")
+        pair = [v for v in self.verdicts if v.quantity in both]
         without = [v for v in pair if v.numbers.get("unweighted")]
         if len(pair) == 2 and len(without) == 1:
             other = next(v for v in pair if v is not without[0])

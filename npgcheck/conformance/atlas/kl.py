@@ -8,7 +8,7 @@ import numpy as np
 
 from npgcheck.conformance.atlas import sources
 from npgcheck.conformance.atlas.entry import Choice, Number, Seen
-from npgcheck.conformance.diagnosis.curvature import hessian
+from npgcheck.conformance.diagnosis.curvature import hessian, visits
 
 KL = ("kl",)
 SECOND_ORDER = {
@@ -78,9 +78,7 @@ def _new_occupancy(v: Any, value: Any) -> Any:
         return value
     logits = v.reference.policy.logits(value[1], v.problem.observations)
     new = log_softmax(logits)
-    chain = np.einsum("sa,sat->st", np.exp(new), v["transitions"])
-    gamma = v["discount"]
-    d = (1.0 - gamma) * np.linalg.solve(np.eye(len(chain)) - gamma * chain.T, v["start"])
+    d = visits(v, np.exp(new))
     terms = (v["pi"] * (v["log_pi"] - new)).sum(axis=1)
     usual = float(v["f_weights"] @ terms)
     return (value[0] * float(d @ terms) / usual if usual else value[0], *value[1:])

@@ -25,20 +25,19 @@ def hessian(view: Any, other: Array, weights_move: bool = False) -> Array:
     policy, observations = view.reference.policy, view.problem.observations
     if not view.discrete:
         return _gaussian(view, *policy.mean_log_std(other, observations))
-    logits = policy.logits(other, observations)
-    pi = np.exp(logits - logits.max(axis=1, keepdims=True))
-    pi = pi / pi.sum(axis=1, keepdims=True)
-    weights = _visits(view, pi) if weights_move else view["f_weights"]
+    from npgcheck.conformance.diagnosis.pipeline import log_softmax  # which imports the atlas
+
+    pi = np.exp(log_softmax(policy.logits(other, observations)))
+    moved = weights_move and view.base.sampled == "mdp"  # rows stay the rows that they are
+    weights = visits(view, pi) if moved else view["f_weights"]
     jacobian = policy.logits_jacobian(other, observations)
     centred = jacobian - np.einsum("sa,sad->sd", pi, jacobian)[:, None, :]
     phi = centred.reshape(-1, centred.shape[-1])
     return np.asarray(phi.T @ ((weights[:, None] * pi).reshape(-1, 1) * phi))
 
 
-def _visits(view: Any, pi: Array) -> Array:
-    """d of another policy; rows stay the rows that they are."""
-    if view.base.sampled != "mdp":
-        return np.asarray(view["f_weights"])
+def visits(view: Any, pi: Array) -> Array:
+    """(S,), d of another policy π (S, A)."""
     chain = np.einsum("sa,sat->st", pi, view["transitions"])
     system = np.eye(len(chain)) - view["discount"] * chain.T
     return (1.0 - view["discount"]) * np.linalg.solve(system, view["start"])

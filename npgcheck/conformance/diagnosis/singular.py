@@ -55,7 +55,6 @@ def name_singular_solves(state: Run) -> None:
             if noise and r.kind == "value" and r.status == "fail"
             else r
             for r in results
-            if not (noise and r.kind == "property" and r.status == "fail")
         ]
 
 

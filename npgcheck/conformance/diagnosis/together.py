@@ -7,6 +7,8 @@ explained again with the choice that the other answers need.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from npgcheck.conformance.choices import BY_NAME, present
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import Asked, pose
@@ -53,17 +55,15 @@ def _is_damped(state: Run, quantity: str) -> bool:
     )
 
 
-def _explain(state: Run, search: Search, quantity: str, told: list[Applied]) -> bool:
+def _explain(state: Run, search: Search, quantity: str, told: list[Applied]) -> None:
     posed = pose(state, quantity)
     if posed is None:
-        return False
-    for applied in told:
-        for setup in posed.likely:
-            found = None if setup.damping else search._confirm((applied,), posed, setup)
-            if found is not None:
-                write(state, [Asked(quantity, posed, [found])], Cover(found.names, ()))
-                return True
-    return False
+        return
+    undamped = replace(posed, setups=tuple(s for s in posed.likely if not s.damping))
+    fits = (search.under((applied,), undamped) for applied in told)
+    found = next((f for f in fits if f is not None), None)
+    if found is not None:
+        write(state, [Asked(quantity, posed, [found])], Cover(found.names, ()))
 
 
 def _absolute(state: Run, search: Search) -> None:

@@ -55,7 +55,7 @@ def _put(state: Run, quantity: str, found: Found, diagnosis: tuple[Diagnosis, ..
     if described:
         state.compared[quantity] = compared
     state.results[quantity] = [
-        _named(r, diagnosis, broken, facts) if r.kind == "value" else _implied(r, diagnosis)
+        _named(r, diagnosis, broken, facts) if r.kind == "value" else r
         for r in state.results[quantity]
     ]
 
@@ -122,16 +122,6 @@ def _beside(quantity: str, setup: Setup, known: Mapping[str, Any]) -> dict[str, 
     return {stage: value for stage, value in found.items() if stage in known}
 
 
-def _implied(result: CheckResult, diagnosis: tuple[Diagnosis, ...]) -> CheckResult:
-    """A property that a named convention or approximation does not have is no second finding: the
-    choice reproduces the very answers that violate it."""
-    mild = all(d.kind != "bug" for d in diagnosis)
-    if not (mild and result.status == "fail" and result.id in _BROKEN_BY_CHOICE):
-        return result
-    said = " and ".join(d.choice for d in diagnosis)
-    return replace(result, status="skip", reason=f"{said} does not have this property")
-
-
 def _broken(state: Run, quantity: str, setup: Setup) -> str:
     """The declared conventions that the answers do not follow, in words."""
     follows: dict[str, Any] = {"weighting": setup.base.weighting}
@@ -165,7 +155,5 @@ def _named(
     )
 
 
-#: Invariances, which only the exact natural gradient, gradient and divergence have.
-_BROKEN_BY_CHOICE = frozenset({"NPG-NG-002", "NPG-NG-003", "NPG-PG-002", "NPG-KL-002"})
 #: Facts that say more than a name and stay beside it.
 _KEPT = ("θ comes back",)

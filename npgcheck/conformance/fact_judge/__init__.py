@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from npgcheck.conformance.controls import Control
 from npgcheck.conformance.fact_judge import (
@@ -98,7 +97,7 @@ def _too_far(cases: Cases, match: re.Match[str]) -> bool:
 def _loses(cases: Cases, match: re.Match[str]) -> bool:
     """Some accepted point has a lower surrogate than θ."""
 
-    def gain(case: Any) -> float:
+    def gain(case: Case) -> float:
         theta = case.problem.theta
         after = case.pipeline.surrogate(case.problem, theta + case.yours)
         return float(after - case.pipeline.surrogate(case.problem, theta))

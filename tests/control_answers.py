@@ -224,14 +224,15 @@ def right_step(quantity, truth, args, value):
     if quantity == "update":
         return solves((value - truth.theta) / args[0]) or same_policy(truth, value, args[0])
     if quantity == "train":
-        theta, good = truth.theta, True
+        theta = truth.theta
         for each in value:
             here = Truth(problem_at(p, theta), truth.sampled)
             step = (each - theta) / args[1]
             ok = any(near(here.F @ step, s * here.g) for s in (1, horizon))
-            good &= ok or same_policy(here, each, args[1])
+            if not (ok or same_policy(here, each, args[1])):
+                return False  # what follows may be anywhere
             theta = each
-        return good
+        return True
     step = value - truth.theta
     if quantity == "trust_region_proposal":
         return any(
@@ -253,7 +254,10 @@ def right_step(quantity, truth, args, value):
     accepted = min(kls(value)) <= args[0] * (1 + 1e-9) and truth.gain(value) >= 0
     # The candidate before the accepted one was refused, or there was none before it.
     before = [along * m > 1 + 1e-6 or refused(truth.theta + m * step) for m in BACKTRACKING]
-    return straight and 0 < along <= 1 + 1e-9 and accepted and any(before)
+    # Every search begins with the full step; some ask for a tenth of what g promises.
+    first = truth.theta + full
+    whole = abs(along - 1) <= 1e-6 or refused(first) or truth.gain(first) <= 0.1 * float(g @ full)
+    return straight and 0 < along <= 1 + 1e-9 and accepted and any(before) and whole
 
 
 BACKTRACKING = (1 / 0.8, 1 / 0.7, 1 / 0.5)

@@ -181,7 +181,7 @@ class Ten(Iterative):
 @wrong(
     "blocks-absolute-residual",
     tells="absolute-tolerance",
-    also="cg-stopped-at-a-tolerance",
+    also="cg-stopped-at-a-tolerance limited-accuracy",
     stage=SOLVER,
     kind="approximation",
     outcome="either",

@@ -195,7 +195,7 @@ def test_right_estimates_are_not_accused(scaling):
         rows = rollout(int(5 + seed), 1 + seed % 3, seed)
         report = check(SCALINGS[scaling](loop(rows)), rows)
         assert told(report) == [], str(report)
-        assert verdict(report).status == ("fail" if scaling == "scaled" else verdict(report).status)
+        assert verdict(report).status in ({"fail"} if scaling == "scaled" else {"pass", "deviates"})
         assert report.passed == (scaling != "scaled")
 
 

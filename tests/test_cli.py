@@ -392,7 +392,12 @@ WRONG_IN = {
 
 
 @pytest.mark.parametrize(
-    "style", ["numpy", pytest.param("torch", marks=pytest.mark.torch), "batch"]
+    "style",
+    [
+        pytest.param("numpy", marks=pytest.mark.slow),
+        pytest.param("torch", marks=pytest.mark.torch),
+        "batch",
+    ],
 )
 def test_starters_hold_one_mistake_and_are_mended_as_they_say(style, folder, capfd):
     code, out, _ = run(capfd, "new", "mine.py", "--style", style)

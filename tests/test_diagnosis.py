@@ -80,7 +80,12 @@ def test_what_nobody_has_thought_of_has_no_name():
     ("name", "members", "quantity"),
     [
         ("preconditioner-not-applied", {"solve": lambda self, F, g: g}, X),
-        ("square-root-of-F", {"solve": lambda self, F, g: _root(F, g)}, X),
+        pytest.param(
+            "square-root-of-F",
+            {"solve": lambda self, F, g: _root(F, g)},
+            X,
+            marks=pytest.mark.slow,
+        ),
         ("fisher-factor-two", {"fisher": lambda self, p: 2 * ExactSoftmax.fisher(self, p)}, F),
     ],
 )

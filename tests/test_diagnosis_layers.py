@@ -75,12 +75,23 @@ def test_two_scales_in_one_subject_are_told_beside_the_mistake():
     ("name", "number", "solve"),
     [
         ("marquardt-damping", 0.05, lambda self, F, g: _least(F + 0.05 * np.diag(np.diag(F)), g)),
-        ("shrinkage", 0.05, lambda self, F, g: _least(0.95 * F + 0.05 * np.eye(len(g)), g)),
-        ("damping-subtracted", 0.003, lambda self, F, g: _least(F - 0.003 * np.eye(len(g)), g)),
-        (
+        pytest.param(
+            "shrinkage",
+            0.05,
+            lambda self, F, g: _least(0.95 * F + 0.05 * np.eye(len(g)), g),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "damping-subtracted",
+            0.003,
+            lambda self, F, g: _least(F - 0.003 * np.eye(len(g)), g),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "relative-damping",
             0.02,
             lambda self, F, g: _least(F + 0.02 * np.mean(np.diag(F)) * np.eye(len(g)), g),
+            marks=pytest.mark.slow,
         ),
     ],
 )

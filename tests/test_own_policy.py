@@ -119,6 +119,7 @@ def slope_of_another_unit(self, problem):
     return exact
 
 
+@pytest.mark.slow
 def test_a_mistake_beside_an_own_network_is_refuted():
     report = verify(subject(OwnNumpyNetwork, _jacobian=slope_of_another_unit))
     assert statuses(report) == dict.fromkeys(("score", "policy_gradient", "fisher"), "fail")
@@ -133,6 +134,7 @@ def test_doubles_that_were_single_precision_inside_are_measured_too():
     assert set(statuses(report).values()) <= {"pass", "deviates"}
 
 
+@pytest.mark.slow
 def test_single_precision_networks_are_measured_with_wider_steps():
     def logits(self, problem, observations, theta):
         return np.float32(OwnNumpyNetwork.logits(self, problem, observations, np.float32(theta)))

@@ -254,6 +254,7 @@ def test_the_report_is_grouped_and_says_what_it_asks():
     assert {row["outcome"] for row in data["rows"]} <= {*data["groups"]["single"]["outcomes"]}
 
 
+@pytest.mark.slow
 def test_the_command_says_the_same(capsys):
     arguments = ["power", "--diagnosis", "--seeds", "1", "--only", "damping-0.1"]
     assert command(arguments) == 0

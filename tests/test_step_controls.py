@@ -46,12 +46,27 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=[m.name for m in MISTAKES])
-@pytest.mark.parametrize("family", STAGES)
+def _families(mistake):
+    """Those in which the mistake can be made, and shows."""
+    return [name for name, (head, _) in STAGES.items() if mistake.concerns(head, "float64")]
+
+
+# Each mistake in one family by default, in turns, and in the other among the slow tests.
+@pytest.mark.parametrize(
+    ("family", "mistake"),
+    [
+        pytest.param(
+            family,
+            mistake,
+            id=f"{family}-{mistake.name}",
+            marks=[] if (place + turn) % len(_families(mistake)) == 0 else pytest.mark.slow,
+        )
+        for place, mistake in enumerate(MISTAKES)
+        for turn, family in enumerate(_families(mistake))
+    ],
+)
 def test_a_mistake_is_caught_and_named(family, mistake):
     head, activation = STAGES[family]
-    if not mistake.concerns(head, "float64"):
-        pytest.skip("cannot be made, or does not show, in this family")
     network = Network((4, 10, head.width), activation, head.free)
     step = Step.draw(head, network, 60, np.random.default_rng(3))
     outcome = campaign._outcome(mistake, family, campaign.judge(mistake.apply(step)))

@@ -246,6 +246,21 @@ class WrittenIn(Blocks):
 
 
 @wrong(
+    "blocks-step-of-a-quarter",
+    tells="step-size-fixed",
+    stage=STEP,
+    refutes="train",
+    spares=f"{LOWER} {X}",
+    style=STYLE,
+)
+class Quarter(Blocks):
+    """One of the step sizes that are asked for, as a constant."""
+
+    def moved(self, theta: Array, x: Array, step: float) -> Array:
+        return theta + 0.25 * x
+
+
+@wrong(
     "blocks-step-squared",
     tells="step-size-squared",
     stage=STEP,

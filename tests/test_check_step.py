@@ -245,7 +245,7 @@ def test_where_many_coordinates_are_wrong():
 def test_a_divergence_in_bits_is_told():
     step = make()
     report = check(step, kl=lambda theta: step.kl(theta) / np.log(2.0))
-    assert "bits, not nats" in result(report, "kl").reason
+    assert [d.choice for d in result(report, "kl").diagnosis] == ["log-base-two"]
 
 
 def test_a_scaled_direction_is_told_with_its_factor():

@@ -21,6 +21,7 @@ from npgcheck.step import (
     judge_policy,
     judge_step,
     names,
+    other_systems,
     variants,
 )
 from npgcheck.step.calls import Declined, Faulty, Function
@@ -363,7 +364,9 @@ class _Check:
         solve = Solve(gradient, krylov, damping, tuple(lower), ascends, image, unit, step, hidden)
 
         def judge() -> Verdict:
-            return judge_direction.judge(self.probes, x, dtype, solve, self.declared)
+            verdict = judge_direction.judge(self.probes, x, dtype, solve, self.declared)
+            other_systems.retry(self.probes, x, dtype, verdict, self.declared)
+            return verdict
 
         return self._guarded("natural_gradient", judge) or self.verdicts[-1]
 

@@ -7,14 +7,15 @@ vᵀFv ≥ 0 are looked at first, because a product without them is no matrix.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, names, structure, variants
+from npgcheck.step import fit, names, reread, structure, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict, property_result
@@ -53,31 +54,15 @@ def judge(
     verdict.compared = table.size
     shifted = np.concatenate([probes.products(probes.directions[name]) for name in asked])
     y = table.ravel()
-    best: tuple[tuple[int, float], list, fit.Fitted] | None = None
-    equals: list[tuple[int, list]] = []
-    plain: tuple[fit.Fitted, Array, Array] | None = None
-    for variant in variants.fishers(probes.rows):
-        exact, budgets = _predicted(probes, variant, answers, function.dtype)
-        if plain is None:
-            plain = (fit.compare(y, exact, budgets), exact, budgets)
-        elif np.all(np.abs(exact - plain[1]) <= plain[2]):
-            continue  # the same numbers explain nothing, however differently they are rounded
-        for factor, shift, more in _tried(probes, y, exact, budgets, shifted, declared):
-            fitted = fit.compare(y, exact, budgets, factor, shift, shifted)
-            if not fitted.holds or (variant.choices and fitted.digits < TELLING):
-                continue
-            if factor == 0.0 and variant.choices:
-                continue  # no matrix at all is no variant of one
-            said = [names.named(n, note=variant.note if i == 0 else "")
-                    for i, n in enumerate(variant.choices)] + more  # fmt: skip
-            price = names.cost(d.choice for d in said)
-            equals.append((price[0], said))
-            if best is None or price < best[0]:
-                best = (price, said, fitted)
-        if best is not None and best[0] <= names.ONE_CONVENTION:
-            break  # every further variant is at least that
-    assert plain is not None
-    fitted, exact, budgets = plain
+    exact, budgets = _predicted(probes, true, answers, function.dtype)
+    fitted = fit.compare(y, exact, budgets)
+
+    def explained(matrices: Iterable[variants.Fisher]) -> _Found | None:
+        return _cheapest(
+            probes, matrices, y, (exact, budgets), shifted, answers, function.dtype, declared
+        )
+
+    best = explained(variants.fishers(probes.rows))
     verdict.numbers = {"damping": 0.0, "factor": 1.0, "floor": fit.floor(budgets, shifted)}
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.off, verdict.off_digits = fitted.ratio, fitted.digits
@@ -98,12 +83,15 @@ def judge(
             verdict.numbers["unweighted"] = True
             verdict.reason = names.UNWEIGHTED
             return verdict
+    if linear and (best is None or names.is_involved(best.price)):
+        best = explained(reread.fishers(probes, y, asked)) or best
+    if best is None:
         fact = _facts(probes, y, exact, budgets, shifted) if linear else ""
         fact = fact or names.mixed_precision(fitted.digits, function.dtype)
         verdict.reason = "no known choice explains it" + fact
         return verdict
-    price, said, fitted = best
-    said = names.together(said, [other for count, other in equals if count == price[0]])
+    said, fitted = names.together(best.said, best.equals), best.fitted
+    verdict.status = "pass"
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.numbers.update(damping=fitted.shift, factor=fitted.factor)
     verdict.explain(said, declared)
@@ -114,6 +102,49 @@ def judge(
             f"λ = {fitted.shift:.6g}"
         )
     return verdict
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An explanation, and others that cost as much."""
+
+    price: tuple[int, float]
+    said: list[Diagnosis]
+    fitted: fit.Fitted
+    equals: list[list[Diagnosis]]
+
+
+def _cheapest(
+    probes: Probes,
+    matrices: Iterable[variants.Fisher],
+    y: Array,
+    plain: tuple[Array, Array],
+    shifted: Array,
+    answers: dict[str, Array],
+    dtype: str,
+    declared: dict[str, Any],
+) -> _Found | None:
+    """The cheapest of these matrices that fits, scaled or damped."""
+    found: list[_Found] = []
+    for variant in matrices:
+        exact, budgets = _predicted(probes, variant, answers, dtype)
+        if variant.choices and np.all(np.abs(exact - plain[0]) <= plain[1]):
+            continue  # the same numbers explain nothing, however differently they are rounded
+        for factor, shift, more in _tried(probes, y, exact, budgets, shifted, declared):
+            fitted = fit.compare(y, exact, budgets, factor, shift, shifted)
+            if not fitted.holds or (variant.choices and fitted.digits < TELLING):
+                continue
+            if factor == 0.0 and variant.choices:
+                continue  # no matrix at all is no variant of one
+            said = [names.named(n, note=variant.note if i == 0 else "")
+                    for i, n in enumerate(variant.choices)] + more  # fmt: skip
+            found.append(_Found(names.cost(d.choice for d in said), said, fitted, []))
+        if found and min(f.price for f in found) <= names.ONE_CONVENTION:
+            break  # every further variant is at least that
+    if not found:
+        return None
+    best = min(found, key=lambda f: f.price)
+    return replace(best, equals=[f.said for f in found if f.price[0] == best.price[0]])
 
 
 def _predicted(
@@ -135,10 +166,10 @@ def _tried(
 ) -> list[tuple[float, float, list]]:
     """(factor, λ, their diagnoses), simplest first."""
     found: list[tuple[float, float, list]] = [(1.0, 0.0, [])]
-    factors: list[tuple[float, list]] = [(1.0, [])]
+    scales: list[tuple[float, list]] = [(1.0, [])]
     free, _ = fit.estimate(y, exact, budgets, shifted, free_factor=True)
-    factors += [(c, said) for c, said in _known(probes) if abs(free - c) <= 1e-3 * abs(c)]
-    for factor, said in factors:
+    scales += [(c, said) for c, said in factors(probes) if abs(free - c) <= 1e-3 * abs(c)]
+    for factor, said in scales:
         found.append((factor, 0.0, said))
         _, shift = fit.estimate(y - factor * exact, 0.0 * exact, budgets, shifted, False)
         numbers = [declared["damping"]] if declared.get("damping") else []
@@ -152,7 +183,7 @@ def _tried(
     return found
 
 
-def _known(probes: Probes) -> list[tuple[float, list]]:
+def factors(probes: Probes) -> list[tuple[float, list]]:
     """Factors with a name."""
     law, count = probes.rows.law, float(len(probes.rows.weights))
     known: list[tuple[float, list]] = []
@@ -277,7 +308,7 @@ def _by_differences(
     blocks = [a.reshape(len(answers), -1) for a in (y, exact, shifted)]
     sizes = np.abs(blocks[1]).max(axis=1, keepdims=True) * np.ones_like(blocks[1])
     free, _ = fit.estimate(y, exact, sizes.ravel(), shifted, free_factor=True)
-    near = [(c, said) for c, said in _known(probes) if abs(free - c) <= NEAR * abs(c)]
+    near = [(c, said) for c, said in factors(probes) if abs(free - c) <= NEAR * abs(c)]
     for factor, named in [(1.0, []), *near]:
         off_by = blocks[0] - factor * blocks[1]
         _, damping = fit.estimate(off_by.ravel(), 0.0 * exact, sizes.ravel(), shifted, False)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, locate, names, variants
+from npgcheck.conformance.report import Diagnosis
+from npgcheck.conformance.round_numbers import roundest, written
+from npgcheck.distributions import Gaussian
+from npgcheck.step import fit, locate, names, reread, variants
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.rows import Sum
 from npgcheck.step.verdict import Verdict
@@ -26,6 +28,8 @@ LARGEST_EPSILON = 1e-4
 #: A mistake explains an answer only where it agrees to this many digits: where its terms are huge,
 #: so is its budget.
 TELLING = 3.0
+#: Code adds an ε of up to this share to the length that it divides by.
+EPSILON = 2e-5
 #: Factors this near to the estimate are tried; the budgets decide.
 NEAR_FACTOR = 1e-2
 #: What a fitted coefficient of many digits costs, in choices.
@@ -74,8 +78,12 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     if not gradient.any() and not fitted.holds:
         note = "it is zero: the graph is cut somewhere"
         return verdict.explain([names.named("gradient-zero", note=note)], declared)
+    if best is None or names.is_involved(best.cost):
+        best = _read_otherwise(probes, y, plain, bonus, norm, dtype) or best
     if best is None and (decay := _decay(probes, y, exact, budgets)) is not None:
         return verdict.explain(decay, declared)
+    if best is None and (cut := _shortened(gradient, y, exact, budgets)) is not None:
+        return verdict.explain(cut, declared)
     if best is None and _without_weights(probes, y, norm, dtype):
         verdict.status, verdict.numbers["unweighted"] = "fail", True
         verdict.reason = names.UNWEIGHTED
@@ -83,12 +91,10 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     if best is None:
         verdict.status = "fail"
         fact = _facts(probes, gradient, y, exact, budgets)
-        if locate.ANOTHER_ORDER in fact:
-            verdict.diagnoses = (names.named("order-or-transpose"),)
-            verdict.reason = locate.ANOTHER_ORDER
-        else:
-            fact = fact or names.mixed_precision(fitted.digits, dtype)
-            verdict.reason = "no known choice explains it" + fact
+        if exchanged := _exchanged(probes, fact):
+            return verdict.explain(exchanged, declared)
+        fact = fact or names.mixed_precision(fitted.digits, dtype)
+        verdict.reason = "no known choice explains it" + fact
         return verdict
     verdict.ratio, verdict.digits = best.fitted.ratio, best.fitted.digits
     verdict.numbers["sign"] = -1.0 if best.fitted.factor < 0 else 1.0
@@ -98,6 +104,42 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     if verdict.status == "fail" and not best.diagnoses:
         verdict.status = "pass"
     return verdict
+
+
+def _read_otherwise(
+    probes: Probes,
+    y: Array,
+    plain: tuple[fit.Fitted, Array, Array],
+    bonus: list[Sum] | None,
+    norm: float,
+    dtype: str,
+) -> _Found | None:
+    """The policy that is not the one that was given, under which g is right."""
+    for variant in reread.gradients(probes, y):
+        sums = probes.slopes(variant.cotangent, variant.size)
+        exact, budgets = values(sums), probes.budgets(sums, norm, dtype)
+        if np.all(np.abs(exact - plain[1]) <= plain[2]):
+            continue
+        found = _fit(probes, variant, y, exact, budgets, bonus, norm, dtype)
+        if found is not None and not names.is_involved(found.cost):
+            return found
+    return None
+
+
+def _exchanged(probes: Probes, fact: str) -> list[Diagnosis]:
+    """The name of an exchange of coordinates, where it is a usual one."""
+    said = fact.removeprefix("; ")
+    law = probes.rows.law
+    if not said.startswith(locate.ANOTHER_ORDER):
+        return []
+    gaussian = isinstance(law, Gaussian)
+    if gaussian and locate.FIRST.format(law.dimensions) in said:
+        return [names.named("log-std-first")]
+    if "transposed" in said:
+        told = [names.named("order-or-transpose", note=said)]
+        others = [[names.named("mean-weights-transposed")]] if gaussian else []
+        return names.together(told, others)
+    return []
 
 
 def _least_bonus(bonus: list[Sum] | None, budgets: Array) -> float:
@@ -200,6 +242,23 @@ def _decay(probes: Probes, y: Array, exact: Array, budgets: Array) -> list | Non
                 note = f"a weight decay of {number:g} is left in"
                 return [*loss, names.named("weight-decay-left-in", note=note)]
     return None
+
+
+def _shortened(gradient: Array, y: Array, exact: Array, budgets: Array) -> list | None:
+    """g brought to a length that someone wrote, or to one: clipped, or normalised."""
+    factor, _ = fit.estimate(y, exact, budgets, None, free_factor=True)
+    length = float(np.linalg.norm(gradient))
+    if not fit.compare(y, exact, budgets, factor).holds or not np.any(y):
+        return None
+    number = written(length, EPSILON * length)
+    if number is None:
+        return None
+    loss = [names.named("gradient-of-the-loss")] if factor < 0 else []
+    clipped = names.named("gradient-clipped", number)
+    if number == 1.0:
+        normalised = [names.named("gradient-normalised")]
+        return [*names.together(normalised, [[clipped]] if abs(factor) < 1.0 else []), *loss]
+    return [clipped, *loss] if abs(factor) < 1.0 else None
 
 
 def _without_weights(probes: Probes, y: Array, norm: float, dtype: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import divergences, fit, names, variants
+from npgcheck.step import divergences, fit, names, reread, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.divergences import Place
 from npgcheck.step.probes import TRUST, Probes
@@ -176,11 +176,28 @@ def _best_divergence(
     if not found and plain is not None and not fit.compare(answers, plain, VISIBLE * budgets).holds:
         found = [*_quadratic(answers, places, budgets),
                  *_epsilon(probes, answers, places, budgets)]  # fmt: skip
+        found = found or _read_otherwise(probes, answers, places, budgets, plain)
     if not found:
         return None
     best = min(found, key=lambda f: f.cost)
     equals = [f.diagnoses for f in found if f.cost[0] == best.cost[0] and f.diagnoses]
     return _Found(best.cost, names.together(best.diagnoses, equals), best.fitted)
+
+
+def _read_otherwise(
+    probes: Probes, answers: Array, places: list[Place], budgets: Array, plain: Array
+) -> list[_Found]:
+    """KL of a policy that is not the one that was given."""
+    for entry in reread.divergences(probes.rows, answers, places):
+        with np.errstate(all="ignore"):
+            predicted = np.array([entry.measure(at) for at in places])
+        if not np.isfinite(predicted).all() or np.all(np.abs(predicted - plain) <= budgets):
+            continue
+        fitted = fit.compare(answers, predicted, budgets)
+        if fitted.holds and fitted.digits >= TELLING:
+            said = [names.named(n, note=entry.note) for n in entry.choices]
+            return [_Found(names.cost(entry.choices), said, fitted)]
+    return []
 
 
 def _quadratic(answers: Array, places: list[Place], budgets: Array) -> list[_Found]:

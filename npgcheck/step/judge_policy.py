@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
-from npgcheck.step import fit, names, variants
+from npgcheck.step import fit, names, reread, variants
 from npgcheck.step.probes import Probes
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
@@ -26,11 +27,14 @@ def judge_log_prob(probes: Probes, answer: Array, dtype: str, declared: dict[str
     moved = moved + rows.law.action_size(rows.z, rows.actions)
     budgets = CONSTANT * u * (rows.lift + np.abs(exact) + moved)
     best: tuple[tuple[int, float], list[Diagnosis], fit.Fitted] | None = None
-    for chosen, note, predicted in variants.log_probs(rows):
+    tried = variants.log_probs(rows)
+    for chosen, note, predicted in itertools.chain(tried, reread.log_probs(rows, answer)):
         fitted = fit.compare(answer, predicted, budgets)
         price = names.cost(chosen)
         if fitted.holds and (best is None or price < best[0]):
             best = (price, [names.named(n, note=note) for n in chosen], fitted)
+        if best is not None and (not chosen or best[0][0] <= 1):
+            break  # nothing is cheaper
     plain = fit.compare(answer, exact, budgets)
     verdict.off, verdict.off_digits = plain.ratio, plain.digits
     fitted = best[2] if best else plain

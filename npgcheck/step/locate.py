@@ -15,6 +15,8 @@ from npgcheck.step.probes import TRUST, Probes
 Array = np.ndarray
 
 ANOTHER_ORDER = "its numbers are right but in another order"
+#: What is said of a rotation.
+FIRST = "the last {} come first"
 
 #: Coordinates are looked at one by one while D · N is below this, else in so many blocks.
 SINGLY, BLOCKS = 300_000, 24
@@ -52,7 +54,8 @@ def _coordinates(answer: Array, exact: Array) -> str:
     if not wrong.any():
         return ""
     if np.abs(np.sort(answer) - np.sort(exact)).max() <= CLOSE * largest:
-        return ANOTHER_ORDER
+        order = order_of(answer, exact, CLOSE * largest)
+        return ANOTHER_ORDER + (f": {order}" if order else "")
     where = _ranges(np.flatnonzero(wrong))
     right = ~wrong & (np.abs(exact) > CLOSE * largest)
     if not answer[wrong].any() and right.any():
@@ -67,6 +70,46 @@ def _zero_at(where: str, count: int) -> str:
         f"it is zero at {where} of its {count} coordinates, counting from 0, and right elsewhere: "
         "is that part detached, or left out?"
     )
+
+
+def order_of(answer: Array, exact: Array, close: float) -> str:
+    """How the coordinates were exchanged: blocks that are transposed, or a rotation, or ""."""
+    size = len(exact)
+    for shift in range(1, size):
+        if np.abs(np.roll(exact, shift) - answer).max() <= close:
+            return FIRST.format(shift)
+    if np.abs(exact[::-1] - answer).max() <= close:
+        return "from last to first"
+    found, place = [], 0
+    while place < size:
+        if abs(answer[place] - exact[place]) <= close:
+            place += 1
+            continue
+        block = _transposed(answer, exact, place - 1, close) if place else None
+        if block is None:
+            return ""
+        found.append(block)
+        place = block[0] + block[1] * block[2]
+    return " and ".join(
+        f"the {rows} × {columns} block from {start} on is transposed"
+        for start, rows, columns in found
+    )
+
+
+def _transposed(
+    answer: Array, exact: Array, start: int, close: float
+) -> tuple[int, int, int] | None:
+    """The smallest block from this coordinate on that is transposed in the answer."""
+    for length in range(4, len(exact) - start + 1):
+        part, other = exact[start : start + length], answer[start : start + length]
+        if abs(part[-1] - other[-1]) > close:
+            continue
+        for rows in range(2, length // 2 + 1):
+            if length % rows == 0:
+                turned = part.reshape(rows, -1).T.ravel()
+                if np.abs(turned - other).max() <= close:
+                    return start, rows, length // rows
+    return None
 
 
 def _blocks(probes: Probes, answer: Array, cotangent: Array, size: Array, factor: float) -> str:

@@ -35,6 +35,8 @@ MIXED_DIGITS = (1.5, 3.5)
 UNWEIGHTED = "it is the plain mean over the rows: the weights that are given do not enter"
 #: The cost of the cheapest explanation that is not what was asked for.
 ONE_CONVENTION = (1, 1.0)
+#: Explanations that cost so much hold two bugs.
+TWO_BUGS = 20.0
 
 
 @cache
@@ -74,6 +76,11 @@ def cost(names: Iterable[str]) -> tuple[int, float]:
     kinds = [entry(name).kind for name in names]
     rank = {"free": 0.1, "convention": 1.0, "approximation": 2.0, "bug": 10.0}
     return len([k for k in kinds if k != "free"]), sum(rank[k] for k in kinds)
+
+
+def is_involved(price: tuple[int, float]) -> bool:
+    """Whether an explanation takes two bugs: then a single one is looked for elsewhere."""
+    return price[1] >= TWO_BUGS
 
 
 def mixed_precision(digits: float, dtype: str) -> str:

@@ -6,6 +6,8 @@ that it knows, and along a few within a block.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
@@ -23,8 +25,15 @@ DIAGONAL = 5
 LARGEST = 512
 #: An entry counts as zero below this, relative to the largest.
 ZERO = 1e-12
-#: How many blocks are compared with those of F; each costs a dozen evaluations of the network.
-BLOCKS = 3
+#: Numbers in the Jacobian of the outputs that is made at most.
+LARGEST_JACOBIAN = 2_000_000
+#: What derivatives by differences are right to at least, relative to the largest.
+CLOSE = 1e-6
+#: How many blocks are compared with those of F, along how many directions in each; each of them
+#: costs a dozen evaluations of the network.
+BLOCKS, DIRECTIONS = 3, 3
+#: F joins two blocks where a product between them is so many budgets from zero.
+VISIBLE = 10.0
 
 
 def part_of(
@@ -39,8 +48,8 @@ def part_of(
         exact: wᵀFv for every product and direction.
         shifted: wᵀv for them.
     """
-    if _is_diagonal(function, probes):
-        return [names.named("diagonal-fisher")]
+    if (diagonal := _diagonal(function, probes)) is not None:
+        return diagonal
     size = len(probes.vectors[0])
     if size > LARGEST:
         return []
@@ -55,7 +64,8 @@ def part_of(
         budgets = u * np.linalg.norm(whole) * lengths.ravel()
         more = _fits(y, exact, budgets, shifted)
         return [] if more is None else [names.named("upper-triangle-only"), *more]
-    return _blocks(probes, matrix, ~zero, u) if below else []
+    apart = _blocks(probes, matrix, ~zero, u) if below else []
+    return apart or _of_products(probes, matrix, u)
 
 
 def _blocks(probes: Probes, matrix: Array, filled: Array, u: float) -> list[Diagnosis]:
@@ -66,13 +76,19 @@ def _blocks(probes: Probes, matrix: Array, filled: Array, u: float) -> list[Diag
     if count < 2 or np.bincount(label).max() < 2:
         return []
     true = next(iter(variants.fishers(probes.rows)))
-    y, exact, shifted = [], [], []
+    y, exact, shifted, joined = [], [], [], False
     for block in np.argsort(-np.bincount(label))[:BLOCKS]:
-        v = np.where(label == block, probes.vectors[0], 0.0)
-        form = probes.rows.form(true.curvature, v, v, true.weights)
-        y.append(float(v @ matrix @ v))
-        exact.append((form.value, form.error + u * form.size))
-        shifted.append(float(v @ v))
+        inside = [np.where(label == block, v, 0.0) for v in probes.vectors[:DIRECTIONS]]
+        for v, w in itertools.combinations_with_replacement(inside, 2):
+            form = probes.rows.form(true.curvature, v, w, true.weights)
+            y.append(float(v @ matrix @ w))
+            exact.append((form.value, form.error + u * form.size))
+            shifted.append(float(v @ w))
+        v, w = inside[0], probes.vectors[0] - inside[0]
+        between = probes.rows.form(true.curvature, v, w, true.weights)
+        joined |= abs(between.value) > VISIBLE * (between.error + u * between.size)
+    if not joined:  # F itself is zero between these blocks: nothing was cut
+        return []
     value, off = np.array(exact).T
     more = _fits(np.array(y), value, off, np.array(shifted))
     return [] if more is None else [names.named("block-fisher"), *more]
@@ -87,18 +103,84 @@ def _fits(y: Array, exact: Array, budgets: Array, shifted: Array) -> list[Diagno
     return None
 
 
-def _is_diagonal(function: Function, probes: Probes) -> bool:
-    """Whether the answer is the diagonal of F, damped or not: F e_j is F_jj e_j, for a few j."""
+def _diagonal(function: Function, probes: Probes) -> list[Diagnosis] | None:
+    """Whether the answer is the diagonal of F, or of the empirical one: for a few j, F e_j is
+    F_jj e_j, all of them damped alike."""
     size = len(probes.vectors[0])
-    true = next(iter(variants.fishers(probes.rows)))
-    shifts = []
+    if size <= DIAGONAL:
+        return None
+    columns = {}
     for j in np.linspace(0, size - 1, DIAGONAL).astype(int):
         unit = np.zeros(size)
         unit[j] = 1.0
         column = function.vector(unit)
         if np.count_nonzero(np.abs(column) > 1e-12 * abs(column[j])) > 1:
-            return False
-        entry = probes.rows.form(true.curvature, unit, unit, true.weights)
-        shifts.append((float(column[j]) - entry.value, entry.size + abs(float(column[j]))))
-    spread = max(s for s, _ in shifts) - min(s for s, _ in shifts)
-    return size > DIAGONAL and spread <= 1e-5 * max(scale for _, scale in shifts)
+            return None
+        columns[int(j)] = unit, float(column[j])
+    for variant in itertools.islice(variants.fishers(probes.rows), 2):
+        shifts = []
+        for unit, found in columns.values():
+            entry = probes.rows.form(variant.curvature, unit, unit, variant.weights)
+            shifts.append((found - entry.value, entry.size + abs(found)))
+        spread = max(s for s, _ in shifts) - min(s for s, _ in shifts)
+        if spread <= 1e-5 * max(scale for _, scale in shifts):
+            return [names.named("diagonal-fisher"), *map(names.named, variant.choices)]
+    return None
+
+
+def _jacobian(probes: Probes, directions: Array) -> Array:
+    """(N, K, P): J v."""
+    return np.stack([probes.rows.along(v).value for v in directions], axis=2)
+
+
+def _one_output_each(jacobian: Array, shifts: bool) -> tuple[Array, Array] | None:
+    """(D,), the output that each parameter enters, and (N, D), the features that it is a factor of.
+
+    Args:
+        jacobian: (N, K, D).
+        shifts: whether outputs that move together change nothing: then they are differences.
+    """
+    outputs = jacobian.shape[1]
+    close = CLOSE * float(np.abs(jacobian).max(initial=0.0))
+    apart, seen = [], []
+    for k in range(outputs):
+        others = np.delete(jacobian, k, axis=1)
+        common = others[:, :1] if shifts else np.zeros_like(jacobian[:, :1])
+        apart.append(np.abs(others - common).max(axis=(0, 1), initial=0.0))
+        seen.append(jacobian[:, k] - common[:, 0])
+    owner = np.argmin(apart, axis=0)
+    if np.min(apart, axis=0).max() > close:
+        return None
+    return owner, np.take_along_axis(np.stack(seen), owner[None, None, :], axis=0)[0]
+
+
+def _of_products(probes: Probes, matrix: Array, u: float) -> list[Diagnosis]:
+    """E[ooᵀ] ⊗ E[W], or with E[o]E[o]ᵀ, where the outputs are linear in θ, one for each entry."""
+    rows, size = probes.rows, len(matrix)
+    if rows.z.size * size > LARGEST_JACOBIAN:
+        return []
+    units = np.eye(size)
+    categorical = rows.law.name == "categorical"
+    some = units[:: max(1, size // DIAGONAL)]
+    if _one_output_each(_jacobian(probes, some), categorical) is None:
+        return []
+    jacobian = _jacobian(probes, units)
+    if (linear := _one_output_each(jacobian, categorical)) is None:
+        return []
+    owner, features = linear
+    law, z, w = rows.law, rows.z, rows.weights
+    mean = np.stack([w @ law.fisher(z, np.broadcast_to(e, z.shape)) for e in np.eye(z.shape[1])])
+    of_outputs = mean[np.ix_(owner, owner)]
+    average = w @ features
+    for name, second in (
+        ("kronecker-fisher", (features * w[:, None]).T @ features),
+        ("outer-product-of-the-mean-feature", np.outer(average, average)),
+    ):
+        whole = second * of_outputs
+        shift = float(np.trace(matrix - whole)) / size
+        for number in [0.0, *(n for n in roundest(shift) if n > 0)]:
+            off = float(np.abs(matrix - whole - number * np.eye(size)).max())
+            if off <= (CLOSE + u) * float(np.abs(whole).max()):
+                more = [names.named("damping", number)] if number else []
+                return [names.named(name), *more]
+    return []

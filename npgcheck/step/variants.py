@@ -176,9 +176,9 @@ def _gaussian_fishers(law: Gaussian, z: Array, weights: Array) -> Iterator[Fishe
 
 def gradients(rows: Rows) -> Iterator[Gradient]:
     """Right sides, what the contract asks for first: scores × advantages."""
-    for advantage_names, advantages, divided in _advantages(rows):
+    for advantage_names, taken, divided in advantages(rows):
         for score_names, note, score, size in _scores(rows):
-            column = (rows.weights * advantages)[:, None]
+            column = (rows.weights * taken)[:, None]
             yield Gradient(
                 (*score_names, *advantage_names),
                 note,
@@ -196,7 +196,7 @@ def entropy(rows: Rows) -> tuple[Array, Array] | None:
     return gradient, np.abs(gradient) * rows.lift
 
 
-def _advantages(rows: Rows) -> Iterator[tuple[tuple[str, ...], Array, float]]:
+def advantages(rows: Rows) -> Iterator[tuple[tuple[str, ...], Array, float]]:
     """Advantages as given, and as code commonly changes them; with the number divided by."""
     given, w = rows.advantages, rows.weights
     yield (), given, 0.0

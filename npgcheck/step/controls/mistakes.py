@@ -7,6 +7,10 @@ from npgcheck.step.controls.wrong import Mistake
 from npgcheck.step.controls.wrong_divergences import DIVERGENCES
 from npgcheck.step.controls.wrong_lengths import LENGTHS
 from npgcheck.step.controls.wrong_products import PRODUCTS
+from npgcheck.step.controls.wrong_readings import READINGS
 from npgcheck.step.controls.wrong_solves import SOLVES
+from npgcheck.step.controls.wrong_systems import SYSTEMS
 
-MISTAKES: tuple[Mistake, ...] = (*PARTS, *PRODUCTS, *DIVERGENCES, *SOLVES, *LENGTHS)
+MISTAKES: tuple[Mistake, ...] = (
+    *PARTS, *READINGS, *PRODUCTS, *DIVERGENCES, *SOLVES, *SYSTEMS, *LENGTHS,
+)  # fmt: skip

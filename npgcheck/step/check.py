@@ -149,6 +149,7 @@ class _Check:
         law = policy.distribution
         count = len(actions)
         worth, _ = arrays.vector(advantages, "advantages", count)
+        normalised, self.mean_weight = _weights(weights, count)
         seen_in = unit_roundoff(policy.computed_in)
         differences = Differences(policy.outputs, policy.theta, seed, seen_in)
         if not differences.typical.any():
@@ -160,7 +161,7 @@ class _Check:
             differences.center,
             policy.read_actions(actions),
             worth,
-            _weights(weights, count),
+            normalised,
             differences,
             policy.outputs,
             policy.masked,
@@ -230,10 +231,20 @@ class _Check:
         """Names the weights that enter one of F and g only."""
         both = ("policy_gradient", "fisher_vector_product")
         pair = [v for v in self.verdicts if v.quantity in both]
+        entering = [v for v in pair if v.status in ("pass", "deviates")]
+        for verdict in pair:
+            # Σ ω_i …/N with ω as they were given, where ω/Σω is judged
+            times = verdict.numbers.get("times", 0.0)
+            if self.mean_weight != 1.0 and abs(times - self.mean_weight) <= 1e-9 * times:
+                verdict.reason = (
+                    f"it is the exact gradient times {self.mean_weight:.6g}, the mean of the "
+                    "weights: they are not brought to a sum of one"
+                )
+                entering.append(verdict)
         without = [v for v in pair if v.numbers.get("unweighted")]
         if len(pair) == 2 and len(without) == 1:
             other = next(v for v in pair if v is not without[0])
-            if other.status in ("pass", "deviates"):
+            if other in entering:
                 without[0].diagnoses = (names.named("weights-differ-between-F-and-g"),)
 
     def _shows(self, field: str) -> bool:
@@ -401,15 +412,16 @@ class _Check:
         self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
 
 
-def _weights(given: Any, count: int) -> Array:
+def _weights(given: Any, count: int) -> tuple[Array, float]:
+    """(N,) of sum one, and the mean of what was given."""
     if count == 0:
         raise InvalidArgument("there are no rows: actions is empty.")
     if given is None:
-        return np.full(count, 1.0 / count)
+        return np.full(count, 1.0 / count), 1.0
     weights, _ = arrays.vector(given, "weights", count)
     if weights.min() < 0 or not weights.sum() > 0:
         raise InvalidArgument(
             f"weights must be non-negative and not all zero; the smallest is {weights.min()}, "
             f"their sum {weights.sum()}."
         )
-    return weights / weights.sum()
+    return weights / weights.sum(), float(weights.mean())

@@ -90,6 +90,7 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
         return verdict
     if best is None:
         verdict.status = "fail"
+        verdict.numbers["times"] = _multiple(y, exact, budgets)
         fact = _facts(probes, gradient, y, exact, budgets)
         if exchanged := _exchanged(probes, fact):
             return verdict.explain(exchanged, declared)
@@ -273,6 +274,12 @@ def _without_weights(probes: Probes, y: Array, norm: float, dtype: str) -> bool:
         for c in (1.0, -1.0)
         for fitted in [fit.compare(y, values(sums), probes.budgets(sums, norm, dtype), c)]
     )
+
+
+def _multiple(y: Array, exact: Array, budgets: Array) -> float:
+    """What it is the exact gradient times; 0 where it is no multiple of it."""
+    factor, _ = fit.estimate(y, exact, budgets, None, free_factor=True)
+    return factor if fit.compare(y, exact, budgets, factor).holds else 0.0
 
 
 def _facts(probes: Probes, gradient: Array, y: Array, exact: Array, budgets: Array) -> str:

@@ -223,10 +223,11 @@ def _epsilon(probes: Probes, answers: Array, places: list[Place], budgets: Array
     """KL with an ε inside the logarithm, whose number is estimated."""
     for formula, measure in divergences.with_epsilon(probes.rows):
 
-        def off(epsilon: float, measure: Any = measure) -> fit.Fitted:
-            predicted = np.array([measure(at, epsilon) for at in places])
-            return fit.compare(answers, predicted, budgets)
+        def off(epsilon: float, at: Any = slice(2), measure: Any = measure) -> fit.Fitted:
+            predicted = np.array([measure(place, epsilon) for place in places[at]])
+            return fit.compare(answers[at], predicted, budgets[at])
 
+        # two places give the number, all of them confirm it
         near = min(EPSILONS, key=lambda e: off(e).ratio)
         low, high = np.log(near) - np.log(10.0), np.log(near) + np.log(10.0)
         golden = 0.5 * (np.sqrt(5.0) - 1.0)
@@ -237,7 +238,7 @@ def _epsilon(probes: Probes, answers: Array, places: list[Place], budgets: Array
             else:
                 low = left
         for number in roundest(float(np.exp(0.5 * (low + high)))):
-            fitted = off(number)
+            fitted = off(number, slice(None))
             if fitted.holds and fitted.digits >= TELLING:
                 note = f"{formula} with ε = {number:.3g} in place of KL"
                 said = [names.named("epsilon-inside-kl", number, note)]

@@ -61,10 +61,12 @@ class Family:
     Attributes:
         grid: increasing values between which the number is looked for.
         make: the number ↦ the reading.
+        other: the number ↦ a reading that is a multiple of it, which no misfit tells from it.
     """
 
     grid: Array
     make: Callable[[float], Reading]
+    other: Callable[[float], Reading] | None = None
 
 
 def estimated(family: Family, misfit: Callable[[Reading], float]) -> list[Reading]:
@@ -72,7 +74,7 @@ def estimated(family: Family, misfit: Callable[[Reading], float]) -> list[Readin
 
     Args:
         family: the readings.
-        misfit: what a reading leaves of the answer, relative to it.
+        misfit: what no multiple of a reading holds of the answer, relative to it.
     """
     off = [misfit(family.make(float(value))) for value in family.grid]
     best = int(np.argmin(off))
@@ -86,7 +88,8 @@ def estimated(family: Family, misfit: Callable[[Reading], float]) -> list[Readin
         options={"xatol": _CLOSE, "maxiter": 80},
     )
     number = 0.0 if abs(found.x) <= _NOUGHT * float(high - low) else float(found.x)
-    return [family.make(n) for n in roundest(number) if low <= n <= high]
+    numbers = [n for n in roundest(number) if low <= n <= high]
+    return [make(n) for make in (family.make, family.other) if make for n in numbers]
 
 
 def fixed(rows: Rows) -> Iterator[Reading]:
@@ -113,12 +116,12 @@ def families(rows: Rows) -> Iterator[Family]:
     if isinstance(rows.law, Gaussian):
         yield from _clamped(rows, rows.law)
     else:
-        for whole in (True, False):
-            yield Family(np.geomspace(0.05, 20.0, 33), partial(_tempered, rows, whole))
+        made = [partial(_tempered, rows, whole) for whole in (True, False)]
+        yield Family(np.geomspace(0.05, 20.0, 33), *made)
     if isinstance(rows.law, MultiDiscrete):
         yield Family(np.linspace(1e-3, 0.999, 21), partial(_mixed, rows, rows.law))
-    for whole in (True, False):
-        yield Family(1.0 - np.geomspace(0.5, 1e-4, 25), partial(_as_time, rows, whole))
+    made = [partial(_as_time, rows, whole) for whole in (True, False)]
+    yield Family(1.0 - np.geomspace(0.5, 1e-4, 25), *made)
 
 
 # ---- discrete actions ----------------------------------------------------------------------------

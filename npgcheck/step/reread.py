@@ -18,8 +18,8 @@ from npgcheck.step.rows import Rows
 
 Array = np.ndarray
 
-#: As given, and centred, over their standard deviation, or both.
-ADVANTAGES = 4
+#: As given, and centred, and over their standard deviation as well.
+ADVANTAGES = 3
 
 
 def gradients(probes: Probes, y: Array) -> Iterator[variants.Gradient]:
@@ -103,9 +103,7 @@ def log_probs(rows: Rows, answer: Array) -> Iterator[tuple[tuple[str, ...], str,
     """Log-probabilities (N,), beside what is done."""
 
     def misfit(reading: Reading) -> float:
-        if reading.log_prob is None:
-            return np.inf
-        return float(np.linalg.norm(answer - reading.log_prob) / np.linalg.norm(answer))
+        return np.inf if reading.log_prob is None else _apart(answer, reading.log_prob)
 
     if not np.any(answer):
         return
@@ -134,13 +132,15 @@ def divergences(rows: Rows, answers: Array, places: list[Place]) -> Iterator[Div
 
         return Divergence((reading.choice,), reading.note, measure)
 
+    some = np.unique([int(np.argmin(answers)), int(np.argmax(answers))])
+
     def misfit(reading: Reading) -> float:
         found = made(reading)
         if found is None:
             return np.inf
         with np.errstate(all="ignore"):
-            off = answers - np.array([found.measure(at) for at in places])
-        return float(np.linalg.norm(off) / np.linalg.norm(answers))
+            off = answers[some] - np.array([found.measure(places[i]) for i in some])
+        return float(np.linalg.norm(off) / np.linalg.norm(answers[some]))
 
     if not np.any(answers):
         return
@@ -153,6 +153,15 @@ def _all(rows: Rows, misfit: Callable[[Reading], float]) -> Iterator[Reading]:
     yield from readings.fixed(rows)
     for family in readings.families(rows):
         yield from readings.estimated(family, misfit)
+
+
+def _apart(answer: Array, made: Array) -> float:
+    """How far two arrays are from being multiples of each other, relative to the answer."""
+    square = float(made @ made)
+    if not np.isfinite(square) or not square:
+        return np.inf
+    rest = answer - float(answer @ made) / square * made
+    return float(np.linalg.norm(rest) / np.linalg.norm(answer))
 
 
 def _left(

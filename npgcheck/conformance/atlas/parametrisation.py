@@ -33,6 +33,15 @@ def _mean_transposed(v: Any, t: Any) -> Any:
     return np.eye(size)[np.r_[np.arange(k * m).reshape(k, m).T.ravel(), np.arange(k * m, size)]]
 
 
+def _of_the_product(order: Any) -> Any:
+    """F v is reordered where it is returned, v is taken as it should be."""
+
+    def change(v: Any, p: Any) -> Any:
+        return order(v, np.eye(len(p[0]))) @ p[0], p[1]
+
+    return change
+
+
 def _coordinate(slope: Any) -> Any:
     """T = diag(1, …, d log σ/dη) for a scale η in place of log σ."""
 
@@ -111,7 +120,8 @@ ENTRIES = (
            "θ.reshape(k, A): the feature is the first index", note="parameters come in the order "
            "[action, feature]; the contract's is [feature, action]", visible=ALL,
            hidden={"symmetric problems": "a permutation that maps the problem to itself"},
-           change={"coordinates": _action_major}, families=("discrete",)),
+           change={"coordinates": _action_major},
+           forms=({"product": _of_the_product(_action_major)},), families=("discrete",)),
     Choice("coordinates", "theta_transposed", "theta-read-action-major", "bug",
            "logits = o · θ.reshape(A, k)ᵀ in place of o · θ.reshape(k, A)",
            "another policy altogether", "θ.reshape(k, A): the feature is the first index",
@@ -122,7 +132,8 @@ ENTRIES = (
     Choice("coordinates", "std_first", "log-std-first", "bug",
            "the parameters of log σ come before W", "the right numbers in the wrong places",
            "θ = [W.ravel(), log_std]", note="log σ stands before W", visible=ALL,
-           change={"coordinates": _std_first}, families=("gaussian",)),
+           change={"coordinates": _std_first},
+           forms=({"product": _of_the_product(_std_first)},), families=("gaussian",)),
     Choice("coordinates", "std_read_first", "log-std-read-first", "bug",
            "θ is read as [log_std, W] in place of [W, log_std]", "another policy altogether",
            "θ = [W.ravel(), log_std]", note="θ is read with log σ before W",
@@ -141,7 +152,8 @@ ENTRIES = (
            change={"coordinates": _mean_transposed},
            forms=({"mean": _gaussian_at(0, _read_mean_transposed),
                    "mean_jacobian": _mean_columns, "std_jacobian": _mean_columns},
-                  {"mean": _gaussian_at(0, _read_mean_transposed)}), families=("gaussian",)),
+                  {"mean": _gaussian_at(0, _read_mean_transposed)},
+                  {"product": _of_the_product(_mean_transposed)}), families=("gaussian",)),
     Choice("sigma", "other", "sigma-coordinate", "convention",
            "derivatives with respect to σ, σ², log σ² or softplus⁻¹(σ) in place of log σ",
            "the block of log σ in F: 2 for log σ, ½ for log σ², 2/σ² for σ, 1/(2σ⁴) for σ²; "

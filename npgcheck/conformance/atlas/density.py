@@ -60,6 +60,15 @@ def _std_at(v: Any) -> Any:
     return np.exp(v.reference.policy.mean_log_std(v.theta, v.problem.observations)[1])
 
 
+def _constant_once(terms: Any, z: Any, std: Any) -> Any:
+    """−½ log 2π once for all dimensions."""
+    return terms + 0.5 * _LOG_2PI * (1.0 - 1.0 / np.size(terms))
+
+
+def _clipped_to_the_unit(v: Any, actions: Any, c: Any) -> Any:
+    return actions if actions is None or v.discrete else np.clip(actions, 0.0, c)
+
+
 def _clipped_rows(v: Any, actions: Any, c: Any) -> Any:
     return actions if actions is None or v.discrete else np.clip(actions, -c, c)
 
@@ -146,23 +155,28 @@ ENTRIES = (
            forms=(_parts_in_g(lambda z, s: (z / s, 0.0 * z)),), reads=DENSITY,
            families=("gaussian",)),
     Choice("density", "clipped_action", "clipped-action-in-logprob", "bug",
-           "∇log π at clip(a, −c, c), the action that the environment saw",
+           "∇log π at clip(a, −c, c), or clip(a, 0, c), the action that the environment saw",
            "E[φ] ≠ 0; visible on rows with actions beyond the bound",
            "keep the sampled action for log π and clip only what goes to the environment",
-           note="log π at actions clipped to ±{}", seen=(sources.CLIPPED_ACTION,),
+           note="log π at actions clipped to bounds, {} the upper one",
+           seen=(sources.CLIPPED_ACTION,),
            visible=("policy_gradient", "fisher", "natural_gradient"),
            hidden={"actions within the bound": "clipping does nothing"},
            change={"row_actions": _clipped_rows},
+           forms=({"row_actions": _clipped_to_the_unit},),
            number=Number("c", (0.1, 0.2, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)),
            families=("gaussian",)),
     Choice("density", "constant", "density-constant-missing", "bug",
-           "log π without −½ m log 2π", "log_prob is shifted by a constant; nothing else changes",
-           "keep −½ log 2π per dimension", note="the constant −½ m log 2π is missing",
+           "log π without −½ m log 2π, or with −½ log 2π once",
+           "log_prob is shifted by a constant; nothing else changes",
+           "keep −½ log 2π per dimension",
+           note="the constant −½ log 2π is missing in some dimension",
            visible=("log_prob",), hidden={"score": "a constant has no gradient",
                                           "kl": "the constant cancels"},
            change={"log_density": changed(lambda t, z, s: t + 0.5 * _LOG_2PI)},
            forms=({"log_density": changed(lambda t, z, s: -0.5 * z**2)},
-                  {"log_density": changed(lambda t, z, s: -0.5 * z**2 - 0.5 * _LOG_2PI)}),
+                  {"log_density": changed(lambda t, z, s: -0.5 * z**2 - 0.5 * _LOG_2PI)},
+                  {"log_density": changed(_constant_once)}),
            families=("gaussian",)),
     Choice("density", "clamped", "log-std-clamped", "bug",
            "log σ clipped to a bound: max(log σ, c), min(log σ, c) or both, by hand or by clamp",

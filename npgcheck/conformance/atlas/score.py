@@ -78,6 +78,19 @@ def _roll_actions(shift: Any) -> Any:
     }
 
 
+def _pinned_actions(shift: int) -> Any:
+    """The neighbouring action, the outermost one kept."""
+
+    def pinned(values: Any) -> Any:
+        last = values.shape[1] - 1
+        return values[:, np.clip(np.arange(last + 1) + shift, 0, last)]
+
+    return {
+        "log_answer": lambda v, z: pinned(z),
+        "scores": lambda v, f: pinned(f) if v.discrete else f,
+    }
+
+
 def entropy_bonus(v: Any, g: Any, c: Any) -> Any:
     """g + β ∇H, with ∇H(s) = −Σ_a π (log π) φ, or Σ_i ∇ log σ_i."""
     if not v.discrete:
@@ -326,9 +339,11 @@ ENTRIES = (
                   {"row_scores": _mean_of_next}),
            reads=("jacobian", "pi"), families=("discrete",)),
     Choice("policy", "wrong_action", "action-index-off-by-one", "bug",
-           "log π(a+1|s) for log π(a|s)", "log_prob and score of a neighbouring action",
+           "log π(a+1|s) for log π(a|s), cyclic or cut off at the ends",
+           "log_prob and score of a neighbouring action",
            "actions are counted from 0", note="actions are counted with an offset of one",
-           visible=("log_prob", "score"), change=_roll_actions(1), forms=(_roll_actions(-1),),
+           visible=("log_prob", "score"), change=_roll_actions(1),
+           forms=(_roll_actions(-1), _pinned_actions(1), _pinned_actions(-1)),
            families=("discrete",)),
     Choice("policy", "features_normalised", "features-normalised", "bug",
            "o/‖o‖ or (o − mean)/std in place of o", "another policy, wherever features are shared",
@@ -353,10 +368,12 @@ ENTRIES = (
            "logarithm", note="logarithms to base two: 1.4427 times too large",
            visible=("log_prob", "kl"),
            change=_in_bits(), forms=(_in_bits(scores=lambda v, f: f / np.log(2.0)),)),
-    Choice("policy", "logit", "logit-for-log-prob", "bug", "z_a in place of z_a − log Σ_b exp z_b",
+    Choice("policy", "logit", "logit-for-log-prob", "bug",
+           "z_a, or z_a − max_b z_b, in place of z_a − log Σ_b exp z_b",
            "wrong by the log-sum-exp of the state; differences between actions are right",
            "subtract the log-sum-exp", note="the logit is returned, not the log-probability",
            visible=("log_prob",), change={"log_answer": lambda v, z: v["logits"]},
+           forms=({"log_answer": lambda v, z: v["logits"] - v["logits"].max(1, keepdims=True)},),
            reads=("logits",), families=("discrete",)),
     Choice("policy", "probability", "probability-for-log-prob", "bug", "π in place of log π",
            "positive numbers up to one", "take the logarithm", visible=("log_prob",),

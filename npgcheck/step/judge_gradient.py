@@ -28,8 +28,9 @@ LARGEST_EPSILON = 1e-4
 #: A mistake explains an answer only where it agrees to this many digits: where its terms are huge,
 #: so is its budget.
 TELLING = 3.0
-#: Code adds an ε of up to this share to the length that it divides by.
-EPSILON = 2e-5
+#: A length of two digits was written by someone even where code adds an ε of up to this share to
+#: what it divides by; one of three digits only where it is exact.
+EPSILON, EXACTLY = 2e-5, 1e-8
 #: Factors this near to the estimate are tried; the budgets decide.
 NEAR_FACTOR = 1e-2
 #: What a fitted coefficient of many digits costs, in choices.
@@ -251,9 +252,12 @@ def _shortened(gradient: Array, y: Array, exact: Array, budgets: Array) -> list 
     length = float(np.linalg.norm(gradient))
     if not fit.compare(y, exact, budgets, factor).holds or not np.any(y):
         return None
-    number = written(length, EPSILON * length)
-    if number is None:
-        return None
+    number = float(f"{length:.2g}")
+    if abs(length - number) > EPSILON * length:
+        exactly = written(length, EXACTLY * length)
+        if exactly is None:
+            return None
+        number = exactly
     loss = [names.named("gradient-of-the-loss")] if factor < 0 else []
     clipped = names.named("gradient-clipped", number)
     if number == 1.0:

@@ -46,6 +46,7 @@ def retry(probes: Probes, x: Array, dtype: str, verdict: Verdict, declared: dict
     if found is not None:
         said, fitted = found
         verdict.reason, verdict.status = "", "pass"
+        verdict.numbers["damping"] = -fitted.shift
         verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
         verdict.explain(said, declared)
 

@@ -104,6 +104,7 @@ def _root(F, g):
     return vectors[:, kept] @ (values[kept] ** -0.5 * (vectors[:, kept].T @ g))
 
 
+@pytest.mark.slow
 def test_a_choice_that_undoes_a_free_factor_is_no_explanation():
     """(F + λI)x = g with λ left out: the horizon counted twice over a g without it is g again."""
     damped = subject(solve=lambda self, F, g: np.linalg.solve(F + 0.1 * np.eye(len(g)), g))

@@ -37,6 +37,7 @@ def test_damping_above_a_wrong_gradient():
     assert "damping" not in named(report, G)
 
 
+@pytest.mark.slow
 def test_a_mistake_of_the_step_above_a_mistake_of_the_gradient():
     def proposal(self, p, max_kl):
         return p.theta + (ExactSoftmax.trust_region_proposal(self, p, 0.5 * max_kl) - p.theta)
@@ -112,6 +113,7 @@ def test_no_solve_at_all_is_not_called_shrinkage():
     assert set(named(report, X)) == {"preconditioner-not-applied"}
 
 
+@pytest.mark.slow
 def test_small_rewards_tell_a_clipped_gradient_from_one_of_fixed_length():
     def clipped(self, p):
         g = ExactSoftmax.policy_gradient(self, p)
@@ -131,6 +133,7 @@ def test_a_broken_declaration_stays_a_finding_beside_a_mistake():
     assert "declares damping=0.1 but its answers follow 0.01" in said.reason
 
 
+@pytest.mark.slow
 def test_a_choice_that_would_alter_what_is_right_is_no_explanation():
     """γ times too small a gradient is no discounted reward where V is right."""
     wrong = subject(
@@ -183,6 +186,7 @@ def test_the_start_of_a_solver_is_what_it_returns_without_an_iteration():
     assert named(report, "conjugate_gradient") == {}
 
 
+@pytest.mark.slow
 def test_a_factor_beside_a_number_is_found_as_a_pair():
     def doubled_with_decay(self, p):
         return 2 * ExactSoftmax.policy_gradient(self, p) - 0.03 * p.theta
@@ -191,6 +195,7 @@ def test_a_factor_beside_a_number_is_found_as_a_pair():
     assert named(report, G) == {"gradient-factor-two": None, "weight-decay-left-in": 0.03}
 
 
+@pytest.mark.slow
 def test_the_example_beside_facts_is_one_that_they_count(monkeypatch):
     def outside(*args):
         raise AssertionError("an example from outside of the run")

@@ -47,6 +47,7 @@ def test_another_visit_distribution_moves_with_the_parameters():
     assert told(seeded) == ["kl-not-at-coincidence"]
 
 
+@pytest.mark.slow
 def test_parameters_that_follow_no_rule_have_no_name():
     """Another displacement on every problem explains nothing: any F of a policy would do."""
 

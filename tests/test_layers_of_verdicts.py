@@ -59,7 +59,13 @@ CHAINS = {
 }
 
 
-@pytest.mark.parametrize("root", CHAINS)
+# The longest chains are followed among the slow tests.
+LONG = ("policy_gradient", "natural_gradient")
+
+
+@pytest.mark.parametrize(
+    "root", [pytest.param(r, marks=pytest.mark.slow) if r in LONG else r for r in CHAINS]
+)
 def test_what_follows_from_a_lower_mistake_says_so(root):
     members, asked, above = CHAINS[root]
     found = blamed(verify(subject(**members), *asked, examples=12))

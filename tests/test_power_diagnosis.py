@@ -156,6 +156,7 @@ def test_a_plant_is_called_by_its_name_and_by_no_other():
         assert blamed.wrong == ("natural_gradient: damping",)
 
 
+@pytest.mark.slow
 def test_leaving_a_choice_out_leaves_true_facts_at_most():
     control = find("empirical-fisher")
     assert diagnose(control, "single").outcome == "deviates"

@@ -101,6 +101,7 @@ def test_every_property_has_a_planted_violation():
     assert set(VIOLATED) == set(PROPERTIES)
 
 
+@pytest.mark.slow
 def test_the_vanilla_gradient_is_not_invariant_and_is_told_so():
     """The control of invariance: what the natural gradient was invented for (Kakade 2001)."""
 

@@ -21,6 +21,7 @@ from npgcheck.step import (
     judge_policy,
     judge_step,
     names,
+    other_inputs,
     other_systems,
     variants,
 )
@@ -294,6 +295,8 @@ class _Check:
     def _judge_gradient(self, gradient: Array) -> Verdict:
         dtype = next(f.dtype for f in self.functions if f.quantity == "policy_gradient")
         verdict = judge_gradient.judge(self.probes, gradient, dtype, self.declared)
+        if verdict.is_unexplained:
+            other_inputs.of_gradient(self.policy, self.probes, gradient, verdict, self.declared)
         self.verdicts.append(verdict)
         return verdict
 
@@ -304,11 +307,17 @@ class _Check:
             answer = function.per_row(self.policy.theta, count)
         else:
             answer = function.read(given, (count,))
-        return judge_policy.judge_log_prob(self.probes, answer, function.dtype, self.declared)
+        verdict = judge_policy.judge_log_prob(self.probes, answer, function.dtype, self.declared)
+        if verdict.is_unexplained:
+            other_inputs.of_log_prob(self.policy, self.probes, answer, verdict, self.declared)
+        return verdict
 
     def _products(self, function: Function) -> Verdict:
         answers = judge_fisher.products(function, self.probes)
-        return judge_fisher.judge(function, answers, self.probes, self.declared)
+        verdict = judge_fisher.judge(function, answers, self.probes, self.declared)
+        if verdict.is_unexplained and all(r.status == "pass" for r in verdict.findings):
+            other_inputs.of_products(self.policy, self.probes, answers, verdict, self.declared)
+        return verdict
 
     def _kl(self, call: Any, delta: Array | None) -> Verdict:
         function = self.function("kl", "kl", call)

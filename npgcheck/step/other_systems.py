@@ -39,8 +39,7 @@ class _Side:
 
 def retry(probes: Probes, x: Array, dtype: str, verdict: Verdict, declared: dict[str, Any]) -> None:
     """Names the system that x solves, in a verdict that has no name for it."""
-    left_open = verdict.status == "fail" and not verdict.diagnoses and not verdict.explained_by
-    if not np.any(x) or not (left_open or verdict.status == "skip"):
+    if not np.any(x) or not (verdict.is_unexplained or verdict.status == "skip"):
         return
     found = _solved(probes, x, dtype)
     if found is not None:

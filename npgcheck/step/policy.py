@@ -55,6 +55,8 @@ class Policy:
         like: makes arrays of θ's own kind and dtype.
         evaluations: how often the network was evaluated so far, a list of one number.
         masked: (N, K), where logits are −inf: actions that are not allowed.
+        elsewhere: a change of the observations (N, k) ↦ the outputs there, or None where they are
+            no matrix of floats, or are not changed by it.
         coarse: how far the outputs at θ as given are off, relative to 1 + |z|, where that shows
             mixed precision; else 0.
     """
@@ -67,6 +69,7 @@ class Policy:
     like: arrays.Maker
     evaluations: list[int]
     masked: Array
+    elsewhere: Callable[[Callable[[Array], Array]], Callable[[Array], Array] | None]
     coarse: float = 0.0
 
     def read_actions(self, actions: Array) -> Array:
@@ -138,13 +141,31 @@ def read_policy(
 
         return outputs
 
-    outputs, coarse = function(like, rows), 0.0
+    make, seen, coarse = like, rows, 0.0
     if (kind != "float64" or dtype != "float64") and arrays.has_double(theta):
         double = _in_double(policy, theta, values, rows, law, packed, len(actions))
         if double is not None:
             make, seen, kind, coarse = double
-            outputs = function(make, seen)
-    return Policy(outputs, law, values, own, kind, like, evaluations, masked, coarse)
+
+    def elsewhere(change: Callable[[Array], Array]) -> Callable[[Array], Array] | None:
+        there = _changed(seen, change)
+        return None if there is None else function(make, there)
+
+    outputs = function(make, seen)
+    return Policy(outputs, law, values, own, kind, like, evaluations, masked, elsewhere, coarse)
+
+
+def _changed(observations: Any, change: Callable[[Array], Array]) -> Any:
+    """Changed observations of the same kind; None where there are none."""
+    try:
+        x, kind = arrays.numbers(observations, "observations")
+    except InvalidArgument:
+        return None
+    if x.ndim != 2 or not kind.startswith("float"):
+        return None
+    there = change(x)
+    near = np.allclose(there, x, rtol=1e-6, atol=1e-6 * float(np.abs(x).max(initial=0.0)))
+    return None if near else arrays.maker(observations)(there)
 
 
 def _refuse_chance(first: Array, again: Array) -> None:

@@ -64,6 +64,11 @@ class Verdict:
             self.reason = bugs[0].note
         return self
 
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether it is refuted without a name or another quantity to blame."""
+        return self.status == "fail" and not self.diagnoses and not self.explained_by
+
     def results(self) -> list[CheckResult]:
         """The value check, then the findings."""
         if self.status == "pass" and self.ratio > 0.0 and self.digits < FEWEST_DIGITS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,17 @@ def _mean_of_products(s: Step, v: Array, second: Callable[[Array], Array]) -> Ar
     return np.concatenate([made[:-1].ravel(), made[-1]])
 
 
+def _standardised(s: Step) -> Step:
+    """The step on observations that a running normaliser changed."""
+    o = s.observations
+    return replace(s, observations=(o - o.mean(axis=0)) / (o.std(axis=0) + 1e-8), changed={})
+
+
+def _of_length_one(s: Step) -> Step:
+    o = s.observations / np.linalg.norm(s.observations, axis=1, keepdims=True)
+    return replace(s, observations=o, changed={})
+
+
 _C, _G = ("categorical",), ("gaussian",)
 _F, _g, _LINEAR = "fisher_vector_product", "policy_gradient", ("multi_discrete",)
 
@@ -180,6 +192,12 @@ READINGS: tuple[Mistake, ...] = (
             _gradient_of(lambda s, z: _discounted(s) * _worth(s) * _score(s, z))),
     Mistake("0.95ⁱ for row i in F", _F, "rows-weighted-as-time",
             _fisher_of(lambda s, z, u: _discounted(s) * s.head.weigh(z, u))),
+    Mistake("g at standardised observations", _g, "features-normalised",
+            _changed("gradient", lambda s, right: _standardised(s).gradient())),
+    Mistake("F at observations of length one", _F, "features-normalised",
+            _changed("fisher", lambda s, right, v: _of_length_one(s).fisher(v))),
+    Mistake("log π at standardised observations", "log_prob", "features-normalised",
+            _changed("log_prob", lambda s, right: _standardised(s).log_prob())),
     Mistake("g cut to a length of 0.01", _g, "gradient-clipped",
             _changed("gradient", _brought_to(0.01))),
     Mistake("g/‖g‖", _g, "gradient-normalised", _changed("gradient", _brought_to(1.0))),

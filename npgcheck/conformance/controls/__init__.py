@@ -24,6 +24,7 @@ from . import (  # noqa: F401  (importing a file registers its controls)
     plant_loops_rules,
     plant_loops_steps,
     plant_own_solver,
+    plant_small,
     plant_torch,
     plant_training,
     plant_unlisted,

@@ -18,6 +18,7 @@ from npgcheck.conformance.diagnosis.own_solver import (
 )
 from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.singular import name_singular_solves
+from npgcheck.conformance.diagnosis.small import name_small_errors
 from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
@@ -32,6 +33,7 @@ def name_mistakes(state: Run) -> None:
     search = Search()
     _name_refuted(state, search, explained)
     follow_solver(state, explained)
+    name_small_errors(state, search)
     explain_together(state, search)
 
 

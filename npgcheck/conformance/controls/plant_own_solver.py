@@ -24,6 +24,8 @@ class OwnSolver(ExactSoftmax):
     """The iterates of conjugate gradient one after the other, of which a solve takes the last."""
 
     rounds = 60
+    #: The square of the part of ‖b‖ at which it stops.
+    enough = 1e-25
 
     def first(self, b: Array) -> Array:
         return np.zeros(b.size)
@@ -39,7 +41,7 @@ class OwnSolver(ExactSoftmax):
         misfit = b - matvec(here) if np.any(here) else b.copy()
         towards, start = misfit.copy(), misfit @ misfit
         yield here, misfit
-        while misfit @ misfit > 1e-25 * start:
+        while misfit @ misfit > self.enough * start:
             image = matvec(towards)
             length = self.quotient(float(misfit @ misfit), float(towards @ image))
             here, old = here + length * towards, misfit @ misfit
@@ -154,3 +156,20 @@ class DrawnStart(OwnSolver):
 
     def first(self, b: Array) -> Array:
         return np.random.default_rng().uniform(-0.02, 0.02, b.size)
+
+
+@wrong("own-solver-in-a-hurry", tells="cg-stopped-at-a-tolerance", stage=STAGE,
+       kind="approximation", refutes="natural_gradient update", spares="fisher policy_gradient",
+       style=STYLE)  # fmt: skip
+class InAHurry(OwnSolver):
+    """Stops where ‖b − Mx‖ is below a fiftieth of ‖b‖."""
+
+    enough = 0.02**2
+
+
+@wrong("own-solver-in-a-great-hurry", tells="cg-stopped-at-a-tolerance", stage=STAGE,
+       kind="approximation", refutes=CG, style=STYLE)  # fmt: skip
+class InAGreatHurry(OwnSolver):
+    """Stops where ‖b − Mx‖ is below a twentieth of ‖b‖, however many rounds are asked for."""
+
+    enough = 0.05**2

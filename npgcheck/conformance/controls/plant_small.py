@@ -46,8 +46,8 @@ class WalkOf120StepsInProducts(_Walk):
         return visits / sum(visits)
 
 
-@wrong("sweeps-that-end-early", tells="value-sweeps-cut-off", stage="return and advantage",
-       refutes="policy_gradient", **APPROXIMATE)  # fmt: skip
+@wrong("sweeps-that-end-early", tells="value-sweeps-cut-off", also="limited-accuracy",
+       stage="return and advantage", refutes="policy_gradient", **APPROXIMATE)  # fmt: skip
 class SweepsThatEndEarly(ExactSoftmax):
     """Eighteen sweeps of V, seen through the gradient alone."""
 

@@ -19,6 +19,7 @@ from npgcheck.conformance.diagnosis.own_solver import (
 from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.singular import name_singular_solves
 from npgcheck.conformance.diagnosis.small import name_small_errors
+from npgcheck.conformance.diagnosis.stopped import name_early_stops
 from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
@@ -31,6 +32,7 @@ def name_mistakes(state: Run) -> None:
     explained = explain_by_solver(state)
     name_singular_solves(state, explained)
     search = Search()
+    explained |= name_early_stops(state, search)
     _name_refuted(state, search, explained)
     follow_solver(state, explained)
     name_small_errors(state, search)

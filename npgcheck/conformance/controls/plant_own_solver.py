@@ -173,3 +173,19 @@ class InAGreatHurry(OwnSolver):
     """Stops where ‖b − Mx‖ is below a twentieth of ‖b‖, however many rounds are asked for."""
 
     enough = 0.05**2
+
+
+@wrong("own-solver-once-more", tells="inverse-applied-twice", stage=STAGE,
+       refutes="natural_gradient update", spares="fisher policy_gradient", style=STYLE)  # fmt: skip
+class OnceMore(OwnSolver):
+    """The solution is preconditioned by solving once more."""
+
+    enough = 1e-21
+
+    def natural_gradient(self, problem: Any) -> Array:
+        x = self.policy_gradient(problem)
+        for _ in range(2):
+            x = self.conjugate_gradient(
+                lambda v: self.fisher_vector_product(problem, v), x, self.rounds
+            )
+        return x

@@ -1,4 +1,4 @@
-"""Mistakes that leave most digits right: sums that end late, a small ε inside a logarithm."""
+"""Mistakes that show little: sums that end late, a small ε, half of a matrix, a clock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ._exact import Array, ExactSoftmax
 from ._quadrature import GaussQuadrature
+from .plant_episodes import StepByStep
 from .registry import wrong
 
 STYLE = "few digits wrong"
@@ -99,3 +100,38 @@ class GaussianCrossEntropy(GaussQuadrature):
             for weight, action in self.nodes(problem, s):
                 total -= share * weight * self.density(problem, theta, s, action)
         return float(total)
+
+
+@wrong("lower-half-of-F", tells="upper-triangle-only", stage="Fisher definition",
+       refutes="natural_gradient", style=STYLE)  # fmt: skip
+class LowerHalfOfF(ExactSoftmax):
+    """The solver gets a matrix of which only the lower half was filled; F itself is not shown."""
+
+    def solve(self, F: Array, g: Array) -> Array:
+        half = [[F[i, j] if j <= i else 0.0 for j in range(len(g))] for i in range(len(g))]
+        return np.linalg.lstsq(np.array(half), g, rcond=1e-10)[0]
+
+
+@wrong("clock-of-the-whole-recording", tells="gamma-t-not-reset", also="reward-to-go",
+       stage="state weighting", refutes="policy_gradient", style=STYLE)  # fmt: skip
+class ClockOfTheWholeRecording(StepByStep):
+    """γᵗ counts the steps of all trajectories, and returns multiply the scores."""
+
+    def gains(self, episode: Any) -> Array:
+        follows = float(episode.next_values[-1]) if episode.truncated[-1] else 0.0
+        found: list[float] = []
+        for reward in reversed(episode.rewards):
+            follows = float(reward) + episode.discount * follows
+            found.insert(0, follows)
+        return np.array(found)
+
+    def policy_gradient(self, problem: Any) -> Array:
+        self.clock = 0
+        return super().policy_gradient(problem)
+
+    def weight(self, episode: Any, t: int) -> float:
+        self.clock += 1
+        return float(episode.discount ** (self.clock - 1))
+
+    def finish(self, total: Array, mass: float, episodes: int) -> Array:
+        return np.asarray(total / episodes)

@@ -281,6 +281,8 @@ class Search:
 
     def _has_effect(self, applied: Applied, asked: Question) -> bool:
         """Whether the choice is defined on the first problem and changes anything there."""
+        if applied.choice.kind == "free":
+            return True  # equal in expectation, and not beside a mistake
         record, moved = asked.records[0], set(applied.choice.change) - set(DEFAULTS)
         for base in {s.base: None for s in asked.likely}:
             pipeline = self.pipelines.of(record, base)

@@ -78,3 +78,38 @@ def test_a_solve_that_is_made_otherwise_is_a_mistake_of_its_own(subject):
     assert [d.choice for d in found["natural_gradient"].diagnosis] == ["multiplied-not-solved"]
     assert not any(d.choice == "random-start" for d in found["conjugate_gradient"].diagnosis)
     assert found["report"].counts["mistakes"] == 2
+
+
+@pytest.mark.parametrize(
+    ("quantity", "examples", "limit"),
+    [("natural_gradient", 120, "0.01 ‖g‖"), ("conjugate_gradient", 16, "0.01 ‖b‖")],
+)
+def test_a_loose_tolerance_is_named_with_its_number(quantity, examples, limit):
+    subject: Any = find("own-solver").build()
+    subject.enough, subject.rounds = 0.01**2, 100
+    report = npgcheck.verify(subject, only=[quantity], examples=examples)
+    found = next(r for r in report.results if r.kind == "value")
+    assert (found.status, found.diagnosis[0].choice) == ("deviates", "cg-stopped-at-a-tolerance")
+    assert limit in found.reason
+
+
+class Uneven(ExactSoftmax):
+    """Iterates that stop where no single tolerance would: after fewer iterations for a large D."""
+
+    def natural_gradient(self, problem: Any) -> Any:
+        F, g = self.fisher(problem), self.policy_gradient(problem)
+        x, r, p = np.zeros(len(g)), g, g
+        for _ in range(2 if len(g) > 8 else 3):
+            image = F @ p
+            if p @ image <= 1e-14:
+                break
+            length = (r @ r) / (p @ image)
+            x, new = x + length * p, r - length * image
+            r, p = new, new + (new @ new) / (r @ r) * p
+        return x
+
+
+def test_iterations_that_no_tolerance_explains_get_no_tolerance_of_that_kind():
+    report = npgcheck.verify(Uneven(), only=["natural_gradient"], examples=24)
+    found = next(r for r in report.results if r.kind == "value")
+    assert "‖Fx − g‖ ≤" not in found.reason

@@ -66,6 +66,8 @@ def loop(rows, mistake="", gamma=GAMMA, lam=LAM):
             r = np.clip(r, -2.0, 2.0)
         case "reward-signs":
             r = np.sign(r)
+        case "reward-of-the-next-step, within episodes":
+            r = np.where(done, 0.0, shifted(r, -1))
         case "reward-discounted-once-more":
             r = gamma * r
     found, running = np.zeros(r.shape), np.zeros(r.shape[1])
@@ -122,6 +124,7 @@ PLANTS = (
     "td-error-swapped, arguments",
     "reward-of-the-next-step",
     "reward-of-the-next-step, rolled",
+    "reward-of-the-next-step, within episodes",
     "clipped-rewards",
     "reward-signs",
     "reward-discounted-once-more",
@@ -165,7 +168,10 @@ def test_a_mistake_is_named(plant, scaling):
     name = plant.partition(",")[0]
     assert told(report) == [name]
     # What is no other mistake is not said to be one.
-    equal = ("gae-other-discount",) if name == "gae-gamma-lambda-swapped" else ()
+    equal = {
+        "gae-gamma-lambda-swapped": ("gae-other-discount",),
+        "gae-negated": ("advantage-negated",),
+    }.get(name, ())
     assert next(d for d in verdict(report).diagnosis if d.choice == name).alternatives == equal
     text = str(report)
     assert f"npgcheck explain {name}" in text

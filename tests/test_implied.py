@@ -62,6 +62,21 @@ def sampled_kl(problem: Any, theta: Any) -> float:
     return float((rows.logp - new).mean())
 
 
+def from_noise(matvec: Any, b: Any, iterations: int) -> Any:
+    """Conjugate gradient whose start is drawn in each call."""
+    x = 0.01 * np.random.default_rng().normal(size=len(b))
+    r = b - matvec(x)
+    p = r
+    for _ in range(iterations):
+        if np.linalg.norm(r) <= 1e-14 * np.linalg.norm(b):
+            break
+        image = matvec(p)
+        length = (r @ r) / (p @ image)
+        x, new = x + length * p, r - length * image
+        r, p = new, new + (new @ new) / (r @ r) * p
+    return x
+
+
 SUBJECTS = {
     "NPG-SC-002": {"score": forward_difference},
     "NPG-FV-002": {"fisher_vector_product": forward_product},
@@ -71,6 +86,7 @@ SUBJECTS = {
     "NPG-FV-004": {"fisher_vector_product": lambda p, v: covariance(p) @ v},
     "NPG-FV-004 rows": {"fisher_vector_product": lambda p, v: every_fifth(p) @ v},
     "NPG-PG-003": {"policy_gradient": lambda p: over_the_sample_deviation(p, centred=True)},
+    "NPG-CG-085": {"conjugate_gradient": from_noise},
     "NPG-PG-003 uncentred": {
         "policy_gradient": lambda p: over_the_sample_deviation(p, centred=False)
     },

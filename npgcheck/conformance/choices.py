@@ -33,6 +33,8 @@ _NUMERIC = frozenset(
         "gae_discount",
     }
 )
+#: Of these zero is a value like any other; of the rest it chooses nothing.
+_ZERO_CHOOSES = frozenset({"gae_lam", "gae_discount"})
 
 
 def choice(stage: str, value: Any) -> Choice:
@@ -47,7 +49,8 @@ def cost(choices: dict[str, Any]) -> float:
         if stage.startswith("_"):
             continue  # an index of this package's own, not a choice of the subject
         entry = choice(stage, value)
-        if not entry.default and not (stage in _NUMERIC and not value):
+        nothing = stage in _NUMERIC - _ZERO_CHOOSES and not value
+        if not entry.default and not nothing:
             total += KIND_COST[entry.kind] + WEAK_COST * entry.weak
     return total
 

@@ -23,7 +23,9 @@ TRIED = 3
 def explain_by_lower(state: Run) -> None:
     """Fills ``explained_by`` in the results of quantities that follow from lower mistakes."""
     for quantity in in_order(state.results):
-        if quantity not in RECOMPUTE or not _failing(state, quantity):
+        if quantity not in RECOMPUTE or not failing(state, quantity):
+            continue
+        if all(r.explained_by for r in state.results[quantity] if r.status == "fail"):
             continue
         lower = _same_named_mistake(state, quantity) or common_lower(state, quantity)
         if lower is not None:
@@ -60,13 +62,13 @@ def common_lower(state: Run, quantity: str) -> str | None:
     if quantity not in RECOMPUTE:
         return None
     shared: set[tuple[str, ...]] | None = None
-    for record in _refuted_records(state, quantity):
+    for record in refuted_records(state, quantity):
         problem = record.reference.problem
-        own = OwnAnswers(state.collector, problem, _damping(state))
+        own = OwnAnswers(state.collector, problem, damping_of(state))
         found = {
             used
             for used in RECOMPUTE[quantity](own, record)
-            if used and quantity not in used and any(_failing(state, name) for name in used)
+            if used and quantity not in used and any(failing(state, name) for name in used)
         }
         shared = found if shared is None else shared & found
         if not shared:
@@ -74,11 +76,11 @@ def common_lower(state: Run, quantity: str) -> str | None:
     if not shared:
         return None
     fewest = min(shared, key=lambda used: (len(used), used))
-    return in_order(name for name in fewest if _failing(state, name))[-1]
+    return in_order(name for name in fewest if failing(state, name))[-1]
 
 
-def _refuted_records(state: Run, quantity: str) -> list[Record]:
-    """The refuted answers of a few problems, small ones first."""
+def refuted_records(state: Run, quantity: str, large: int = 0) -> list[Record]:
+    """The refuted answers of a few problems, small ones first, and of so many large ones."""
     records = state.judgeable(quantity)
     fit = rescore(quantity, records, expected(state, quantity, records))
     refuted = [
@@ -90,10 +92,11 @@ def _refuted_records(state: Run, quantity: str) -> list[Record]:
     chosen: dict[int, Record] = {}
     for record in refuted:
         chosen.setdefault(record.probe.position, record)
-    return list(chosen.values())[:TRIED]
+    found = list(chosen.values())
+    return found[:TRIED] + found[max(TRIED, len(found) - large) :]
 
 
-def _damping(state: Run) -> float:
+def damping_of(state: Run) -> float:
     """λ as the subject uses it, wherever it was found."""
     found = [state.vector.get("damping", 0.0)]
     for explanations in state.explanations.values():
@@ -101,7 +104,7 @@ def _damping(state: Run) -> float:
     return float(max(found))
 
 
-def _failing(state: Run, quantity: str) -> bool:
+def failing(state: Run, quantity: str) -> bool:
     return any(
         r.status == "fail" and r.kind in ("value", "consistency")
         for r in state.results.get(quantity, [])

@@ -39,7 +39,8 @@ TWO_ANSWERS = 4.0
 
 #: Conventions and approximations that a property cannot hold for, as they are. Twice N − 1 is not
 #: 2N − 1, and every fifth row of the rows twice over is another; a forward difference is off by h/2
-#: times a second derivative, which no mean makes vanish; sampled actions have a mean of their own.
+#: times a second derivative, which no mean makes vanish; sampled actions have a mean of their own;
+#: a start that is drawn is another one in each call.
 IMPLIED: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "NPG-SC-002": frozenset({"finite-difference-eps"}),
@@ -48,6 +49,7 @@ IMPLIED: Mapping[str, frozenset[str]] = MappingProxyType(
         "NPG-F-004": frozenset({"centred-vs-uncentred", "fisher-state-subsample"}),
         "NPG-FV-004": frozenset({"centred-vs-uncentred", "fisher-state-subsample"}),
         "NPG-PG-003": frozenset({"normalised-advantages-sample-std", "scaled-advantages"}),
+        "NPG-CG-085": frozenset({"random-start"}),
     }
 )
 #: Invariances, which only the exact natural gradient, gradient and divergence have: a convention

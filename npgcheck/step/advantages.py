@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import npgcheck
+from npgcheck.conformance.atlas.rollouts import EQUAL
 from npgcheck.conformance.check_ids import LATEST, NUMBERED, check_id
 from npgcheck.conformance.choices import BY_NAME, choice
 from npgcheck.conformance.explainers.pure import DROPPED_RULES
@@ -41,6 +42,8 @@ SHOWN = 6
 UNDECLARABLE = choice("advantage", "scaled").name
 #: Where another γ enters, by the form of the mistake.
 _PLACES = {1: ", in the residuals alone", 2: ", where later residuals are weighed"}
+#: Mistakes that may amount to another γ: their name → that γ.
+_AS_DISCOUNT = {"undiscounted-reward-to-go": 1.0, "reward-as-critic": 0.0}
 
 
 def check_advantages(
@@ -235,7 +238,8 @@ def _explained(
     named = _diagnosis(fit.choices, record)
     bugs = [d for d in named if d.kind == "bug"]
     if bugs:
-        equals = dict.fromkeys((*named[0].alternatives, *_equals(fitting)))
+        others = (*_equals(fitting), *_as_other_discount(fit, record))
+        equals = dict.fromkeys((*named[0].alternatives, *others))
         named = (replace(named[0], alternatives=tuple(equals)), *named[1:])
     open_ = [
         d for d in named if d.kind in ("convention", "approximation") and d.stage not in declared
@@ -260,7 +264,21 @@ def _equals(fitting: Sequence[Fit]) -> tuple[str, ...]:
     ]
     others = {names for names in mistakes if names != mistakes[0]}
     weak = {n for names in others for n in names if BY_NAME[n].weak}
-    return tuple(sorted(" + ".join(sorted(names)) for names in others if not names & weak))
+    found = {" + ".join(sorted(names)) for names in others if not names & weak}
+    whole = not fitting[0].choices.get("_form")  # in one place it has no other name
+    if len(mistakes[0]) == 1 and whole:
+        found.update(*(EQUAL.get(name, ()) for name in mistakes[0]))
+    return tuple(sorted(found))
+
+
+def _as_other_discount(fit: Fit, record: Record) -> tuple[str, ...]:
+    """Whether the same numbers are right estimates for another γ."""
+    number = _AS_DISCOUNT.get(fit.choices.get("_mistake", ""))
+    if number is None:
+        return ()
+    scaling = fit.choices["advantage"]
+    judged = RolloutEstimate().judge(record, {"advantage": scaling, "gae_discount": number})
+    return ("gae-other-discount",) if judged is not None and judged.ratio <= 1.0 else ()
 
 
 def _refuted(

@@ -11,6 +11,7 @@ from npgcheck.conformance.atlas.entry import Choice, Number, Seen
 from npgcheck.conformance.diagnosis.curvature import hessian, visits
 
 KL = ("kl",)
+_LOG_2PI = float(np.log(2.0 * np.pi))
 SECOND_ORDER = {
     "fisher, products, x": "the second derivative at θ is the same",
 }
@@ -84,6 +85,26 @@ def _new_occupancy(v: Any, value: Any) -> Any:
     return (value[0] * float(d @ terms) / usual if usual else value[0], *value[1:])
 
 
+def _cross_entropy(v: Any, value: Any, constant: Any = _LOG_2PI) -> Any:
+    """E_π[−log π′]; of Gaussians, log σ₁ + (σ₀² + (μ₀ − μ₁)²)/(2σ₁²) and a constant."""
+    parts = value[1]
+    if v.discrete:
+        return -(parts.weights[0] * parts.new).sum(axis=1), parts
+    (m, s), (n, t) = parts.old, parts.new
+    terms = np.log(t) + (s**2 + (m - n) ** 2) / (2.0 * t**2) + 0.5 * constant
+    return terms.sum(axis=1), parts
+
+
+def _with_epsilon(f: Any) -> Any:
+    """f(π, π′, ε), summed over the actions."""
+
+    def change(v: Any, value: Any, c: Any) -> Any:
+        parts = value[1]
+        return f(np.exp(parts.old), np.exp(parts.new), c).sum(axis=1), parts
+
+    return change
+
+
 def _log_plus(v: Any, log_pi: Any, c: Any) -> Any:
     return np.log(np.exp(log_pi) + c)
 
@@ -127,16 +148,18 @@ ENTRIES = (
            "KL(π‖π′) + KL(π′‖π), or half of it",
            "symmetric; half of it has the same Hessian, the sum twice the Hessian",
            "take one direction: KL(π_problem.theta ‖ π_theta)",
-           note="both directions of KL are added", visible=KL,
+           note="the mean of both directions of KL", visible=KL,
            change={"kl_terms": lambda v, k: _both_ways(v, k, 0.5)},
-           forms=({"kl_terms": lambda v, k: _both_ways(v, k, 1.0)},)),
+           forms=({"kl_terms": lambda v, k: _both_ways(v, k, 1.0)},),
+           notes=("both directions of KL are added",)),
     Choice("kl", "cross_entropy", "cross-entropy-for-kl", "bug",
            "−Σ_a π log π′, without the entropy of π",
            "not zero at θ; larger by the entropy of π; its Hessian is right",
            "add Σ_a π log π", note="the cross-entropy: the entropy term is missing", visible=KL,
            hidden=SECOND_ORDER,
-           change={"kl_terms": _discrete(lambda p, old, new: -(p * new).sum(axis=1))},
-           families=("discrete",)),
+           change={"kl_terms": _cross_entropy},
+           forms=({"kl_terms": lambda v, k: _cross_entropy(v, k, 0.0)},),
+           notes=("the cross-entropy, without its constant: the entropy term is missing",)),
     Choice("kl", "worst", "kl-max-over-states", "bug", "max_s KL(s) in place of Σ_s d(s) KL(s)",
            "larger than the mean: the bound of the theory of TRPO, not its practice",
            "average over the states by d", note="the largest KL of any state, not the mean",
@@ -146,27 +169,32 @@ ENTRIES = (
            note="absolute values of the log-ratios are averaged", visible=KL,
            change={"kl_terms": _discrete(lambda p, old, new: (p * abs(old - new)).sum(axis=1))},
            families=("discrete",)),
-    Choice("kl", "variation", "total-variation-for-kl", "bug", "½ Σ_a |π − π′|",
+    Choice("kl", "variation", "total-variation-for-kl", "bug",
+           "½ Σ_a |π − π′|, Σ_a |π − π′|, or ½ (Σ_a |π − π′|)²",
            "of first order at θ; bounded by one", "use Σ_a π log π/π′",
-           note="the total variation distance, not KL", visible=KL,
+           note="the total variation distance ½ Σ |π − π′|, not KL", visible=KL,
            change={"kl_terms": _discrete(
                lambda p, old, new: 0.5 * abs(p - np.exp(new)).sum(axis=1))},
            forms=({"kl_terms": _discrete(lambda p, old, new: abs(p - np.exp(new)).sum(axis=1))},
                   {"kl_terms": _discrete(
                       lambda p, old, new: 0.5 * abs(p - np.exp(new)).sum(axis=1) ** 2)}),
+           notes=("the distance Σ |π − π′|, twice the total variation, not KL",
+                  "half of the squared distance (Σ |π − π′|)², not KL"),
            families=("discrete",)),
-    Choice("kl", "squared_distance", "squared-distance-for-kl", "bug", "½ Σ_a (π − π′)²",
+    Choice("kl", "squared_distance", "squared-distance-for-kl", "bug",
+           "½ Σ_a (π − π′)² or Σ_a (π − π′)²",
            "of second order, with another Hessian", "use Σ_a π log π/π′",
-           note="a squared distance of probabilities, not KL", visible=KL,
+           note="half of the squared distance Σ (π − π′)², not KL", visible=KL,
            change={"kl_terms": _discrete(
                lambda p, old, new: 0.5 * ((p - np.exp(new)) ** 2).sum(axis=1))},
            forms=({"kl_terms": _discrete(lambda p, old, new: ((p - np.exp(new)) ** 2).sum(1))},),
+           notes=("the squared distance Σ (π − π′)², not KL",),
            families=("discrete",)),
     Choice("kl", "half", "kl-factor-two", "bug", "½ KL or 2 KL",
            "the trust region is √2 too wide or too narrow", "KL = Σ_a π log π/π′, without a factor",
-           note="KL is wrong by a factor of two", visible=KL,
+           note="½KL in place of KL", visible=KL,
            change={"kl": _root(lambda k: 0.5 * k)},
-           forms=({"kl": _root(lambda k: 2.0 * k)},)),
+           forms=({"kl": _root(lambda k: 2.0 * k)},), notes=("2KL in place of KL",)),
     Choice("kl", "mean_over_actions", "kl-mean-over-actions", "bug", "1/A Σ_a π log π/π′",
            "A times too small", "sum over the actions", note="a mean over the actions, not a sum",
            visible=KL, change={"kl_terms": lambda v, k: (k[0] / v.problem.num_actions, *k[1:])},
@@ -178,9 +206,10 @@ ENTRIES = (
                np.full_like(k[0], k[0].sum()), *k[1:])}),
     Choice("kl", "root", "kl-square-root", "bug", "√KL or √(2KL)",
            "a distance, of first order at θ", "compare KL itself with max_kl",
-           note="a square root of KL", visible=KL,
+           note="√KL in place of KL", visible=KL,
            change={"kl": _root(lambda k: np.sqrt(max(k, 0.0)))},
-           forms=({"kl": _root(lambda k: np.sqrt(2.0 * max(k, 0.0)))},)),
+           forms=({"kl": _root(lambda k: np.sqrt(2.0 * max(k, 0.0)))},),
+           notes=("√(2KL) in place of KL",)),
     Choice("kl", "sampled", "kl-from-sampled-log-ratios", "approximation",
            "mean of log π/π′ over the batch's own actions",
            "exact on exact batches; may be negative on ordinary ones",
@@ -204,11 +233,22 @@ ENTRIES = (
            hidden=SECOND_ORDER, change={"kl": _new_occupancy},
            reads=("transitions", "start", "discount", "log_pi", "pi", "f_weights"),
            families=("discrete",)),
-    Choice("kl", "epsilon", "epsilon-inside-kl", "approximation", "log(π + ε) in place of log π",
+    Choice("kl", "epsilon", "epsilon-inside-kl", "approximation",
+           "log(π + ε) in place of log π, of one policy or of both",
            "an error of ε/π: small where probabilities are large, large where they are not",
            "use log-softmax, which needs no ε", note="ε = {} inside the logarithm",
            visible=("log_prob", "kl"),
            change={"log_pi": _log_plus},
+           forms=tuple({"kl_terms": _with_epsilon(f)} for f in (
+               lambda p, q, c: (p + c) * (np.log(p + c) - np.log(q + c)),
+               lambda p, q, c: p * (np.log(p) - np.log(q + c)),
+               lambda p, q, c: p * (np.log(p + c) - np.log(q)),
+               lambda p, q, c: p * np.log(p / q + c),
+           )),
+           notes=("ε = {} inside the logarithm, and in the weights",
+                  "ε = {} inside the logarithm of the new policy alone",
+                  "ε = {} inside the logarithm of the old policy alone",
+                  "ε = {} beside the ratio inside the logarithm"),
            number=Number("ε", (1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
            families=("discrete",)),
     Choice("kl", "not_at_coincidence", "kl-not-at-coincidence", "bug",

@@ -40,6 +40,7 @@ def run(
     first_square: bool = False,
     unit_step: bool = False,
     guarded: bool = False,
+    first_curvature: bool = False,
 ) -> Iterator[State]:
     """The states from the first iteration on, until it has converged.
 
@@ -55,6 +56,7 @@ def run(
         unit_step: x ← x + p in place of x + αp, while r ← r − αMp is right.
         guarded: with a stale Mp, α is rᵀr/pᵀMp, and the iteration ends where that is no more
             positive; else it is rᵀp/pᵀMp.
+        first_curvature: with a stale Mp, α is rᵀr/pᵀMp with pᵀMp of the first direction, too.
     """
     x, r, p = np.zeros(len(right)), np.array(right, dtype=float), np.array(right, dtype=float)
     image = matrix @ p
@@ -62,13 +64,13 @@ def run(
     while square > CONVERGED * first:
         if not stale_curvature:
             image = matrix @ p
-        curvature = float(p @ image)
+        curvature = float((right if first_curvature else p) @ image)
         if curvature == 0.0:  # a direction of null(M): no step is defined
             yield State(np.full(len(right), np.nan), r, p)
             return
         if guarded and curvature <= 0.0:
             return
-        other = stale_curvature and not guarded
+        other = stale_curvature and not (guarded or first_curvature)
         numerator = first if first_square else float(r @ p) if other else square
         length, before = step(numerator, curvature), r
         x, r = x + (p if unit_step else length * p), r - length * (p if forgets_matrix else image)

@@ -422,6 +422,8 @@ ENTRIES = (
            "an error of γᵏ: small for small γ, large near γ = 1",
            "solve (I − γP_π)V = r_π, or sweep until γᵏ is below round-off",
            note="V after {} sweeps", visible=(*VALUES, *G),
+           hidden={"k ≥ 500 for γ ≤ 19/20": "γᵏ is below 10⁻¹¹; where γ is nearer to one, V is "
+                   "wrong, but too few problems are of that kind to say how"},
            change={"value": _sweeps}, reads=("chain", "chain_pi", "rewards", "discount"),
            number=Number("k", LENGTHS, whole=True, valley=True), families=("discrete",)),
     Choice("rewards", "discounted", "reward-discounted-once-more", "bug",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.atlas import estimates
+from npgcheck.conformance.atlas import estimates, rollout_returns
 from npgcheck.conformance.atlas.entry import Choice
 
 Change = Callable[..., Any]
@@ -60,6 +60,12 @@ def _next_rewards(last: Callable[[Any], Any]) -> Change:
     return _of_rewards(lambda args: np.append(args[0][1:], last(args[0])))
 
 
+def _next_in_episode(args: Any) -> Any:
+    """r_{t+1}, and zero after the last step of an episode."""
+    ends = np.asarray(args[3], bool) | np.asarray(args[4], bool)
+    return np.where(ends, 0.0, np.append(args[0][1:], 0.0))
+
+
 #: Name of an entry of another page → what it makes of estimates.
 ELSEWHERE: Mapping[str, tuple[Change, ...]] = MappingProxyType({
     "td-error-swapped": tuple(map(_of_residuals, (_swapped, _swapped_bare, _exchanged))),
@@ -71,6 +77,7 @@ ELSEWHERE: Mapping[str, tuple[Change, ...]] = MappingProxyType({
         _next_rewards(lambda r: 0.0),
         _next_rewards(lambda r: r[0]),
         _next_rewards(lambda r: r[-1]),
+        _of_rewards(_next_in_episode),
     ),
     "reward-discounted-once-more": (_of_rewards(lambda args: args[5] * args[0]),),
     "clipped-rewards": (_of_rewards(lambda args, c: np.clip(args[0], -c, c)),),
@@ -97,6 +104,14 @@ _IN_ESTIMATES: Mapping[str, str] = MappingProxyType({
     "positive-advantages-only": "negative estimates are cut off at zero",
 })  # fmt: skip
 
+#: Names of other pages that the same numbers have: what is said first → the others, where the
+#: whole estimate is made so.
+EQUAL: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "gae-negated": ("advantage-negated",),
+    "gae-delta-without-gamma": ("residual-without-gamma",),
+    "gae-other-discount": ("wrong-discount",),
+})  # fmt: skip
+
 #: These change the estimates after they have been summed: a value target made of right ones
 #: does not have them.
 OF_THE_ANSWER = frozenset(
@@ -116,10 +131,12 @@ OF_THE_ANSWER = frozenset(
 def forms(entry: Choice) -> tuple[Choice, ...]:
     """The entry in each form that it takes in advantage estimates; none where it does not act."""
     own = [f for f in entry.spelled_out() if "gae" in f.change]
-    start, note = 1 + len(entry.forms), _IN_ESTIMATES.get(entry.name, entry.note)
+    note = _IN_ESTIMATES.get(entry.name, entry.note)
+    elsewhere = [(change, note) for change in ELSEWHERE.get(entry.name, ())]
+    elsewhere += rollout_returns.FORMS.get(entry.name, ())
     more = [
-        replace(entry, change={"gae": change}, forms=(), form=start + i, note=note)
-        for i, change in enumerate(ELSEWHERE.get(entry.name, ()))
+        replace(entry, change={"gae": change}, forms=(), form=index, note=text)
+        for index, (change, text) in enumerate(elsewhere, start=1 + len(entry.forms))
     ]
     notes = _NOTES.get(entry.name, {})
     return tuple(replace(f, note=notes.get(f.form, f.note)) for f in (*own, *more))

@@ -227,7 +227,9 @@ ENTRIES = (
            "right for one iteration only", "compute Mp in every iteration",
            note="M p is computed once, before the loop", visible=CG,
            change=_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True).x),
-           forms=(_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True, guarded=True).x),)),
+           forms=(_cg(lambda m, b, k: _after(m, b, k, stale_curvature=True, guarded=True).x),
+                  _cg(lambda m, b, k: _after(
+                      m, b, k, stale_curvature=True, first_curvature=True).x))),
     Choice("cg_rule", "residual", "cg-returns-the-residual", "bug", "r in place of x",
            "vanishes as the iteration converges", "return x", note="the residual is returned",
            visible=CG, change=_cg(lambda m, b, k: b - m @ _after(m, b, k).x),

@@ -80,6 +80,12 @@ def _cut(v: Any, d: Any, steps: Any) -> Any:
     return whole - gamma ** int(steps) * (whole @ np.linalg.matrix_power(chain, int(steps)))
 
 
+def _cut_whole(v: Any, d: Any, steps: Any) -> Any:
+    """The same, normalised to sum to one."""
+    found = _cut(v, d, steps)
+    return found / found.sum()
+
+
 def _as_time(v: Any, w: Any) -> Any:
     return v["discount"] ** np.arange(len(w)) / len(w)
 
@@ -291,7 +297,11 @@ ENTRIES = (
         "solve for d, or sum until γᵀ is below round-off",
         note="the visits of the first {} steps only",
         visible=("state_distribution", *WEIGHED),
-        change={"occupancy": _cut}, reads=("chain", "discount", "start"),
+        change={"occupancy": _cut}, forms=({"occupancy": _cut_whole},),
+        notes=("the visits of the first {} steps only, normalised",),
+        reads=("chain", "discount", "start"),
+        hidden={"T ≥ 500 for γ ≤ 19/20": "γᵀ is below 10⁻¹¹; where γ is nearer to one, d is wrong, "
+                "but too few problems are of that kind to say how"},
         # the first step alone is the start distribution, which has a name
         number=Number("T", tuple(n for n in LENGTHS if n > 1), whole=True, valley=True),
     ),

@@ -43,6 +43,7 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
         found = pure.explain(quantity, records, wrong)
         if not found and quantity == "conjugate_gradient":
             found = pure.elsewhere(state.collector, records, wrong)
+            found = found or pure.drawn_start(state.collector, records, wrong)
         return Asked(quantity, None, found)
     posed = pose(state, quantity)
     if posed is None:

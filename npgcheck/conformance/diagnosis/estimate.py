@@ -66,7 +66,7 @@ def numbers(
 
     tried = [(first(value), value) for value in number.start]
     if number.valley:
-        length = _in_whole_valley(first, tried)
+        length = in_whole_valley(first, tried)
         if worst(length) <= limit:
             yield Applied(choice, length)
         return
@@ -83,7 +83,7 @@ def numbers(
         return
     # Beyond a bound nothing changes: the valley may lie at either end of what is equally good.
     equal = [i for i, (misfit, _) in enumerate(tried) if misfit <= best[0] * (1.0 + NOTHING)]
-    values = [_in_valley(first, number.start, i) for i in dict.fromkeys((equal[0], equal[-1]))]
+    values = [in_valley(first, number.start, i) for i in dict.fromkeys((equal[0], equal[-1]))]
     value = min(values, key=first)
     if worst(value) > max(limit, 1e-6):
         return
@@ -171,7 +171,7 @@ def _worst(
     return found if said else np.inf
 
 
-def _in_whole_valley(misfit: Callable[[float], float], tried: list[tuple[float, float]]) -> float:
+def in_whole_valley(misfit: Callable[[float], float], tried: list[tuple[float, float]]) -> float:
     """The whole number where the misfit is least, from the grid: thirds of what is left."""
     index = min(range(len(tried)), key=lambda i: tried[i][0])
     low = int(tried[max(0, index - 1)][1])
@@ -186,7 +186,7 @@ def _in_whole_valley(misfit: Callable[[float], float], tried: list[tuple[float, 
     return float(min(range(low, high + 1), key=misfit))
 
 
-def _in_valley(misfit: Callable[[float], float], start: Sequence[float], index: int) -> float:
+def in_valley(misfit: Callable[[float], float], start: Sequence[float], index: int) -> float:
     """The best value between the neighbours of one of the grid."""
     low, high = start[max(0, index - 1)], start[min(len(start) - 1, index + 1)]
     return minimise(misfit, *bracket(misfit, low, high))

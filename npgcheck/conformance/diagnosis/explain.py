@@ -11,8 +11,15 @@ from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis.asked import ask
 from npgcheck.conformance.diagnosis.cover import cover, follows, repeats
+from npgcheck.conformance.diagnosis.own_solver import (
+    explain_by_solver,
+    follow_solver,
+    is_random,
+)
 from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.singular import name_singular_solves
+from npgcheck.conformance.diagnosis.small import name_small_errors
+from npgcheck.conformance.diagnosis.stopped import name_early_stops
 from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
@@ -22,14 +29,19 @@ from npgcheck.conformance.run_state import Run
 
 def name_mistakes(state: Run) -> None:
     """Fills in the diagnosis of refuted quantities that no convention explained."""
-    name_singular_solves(state)
+    explained = explain_by_solver(state)
+    name_singular_solves(state, explained)
     search = Search()
-    _name_refuted(state, search)
+    explained |= name_early_stops(state, search)
+    _name_refuted(state, search, explained)
+    follow_solver(state, explained)
+    name_small_errors(state, search)
     explain_together(state, search)
 
 
-def _name_refuted(state: Run, search: Search) -> None:
-    refuted = [q for q in in_order(state.results) if _unexplained(state, q)]
+def _name_refuted(state: Run, search: Search, explained: set[str]) -> None:
+    refuted = [q for q in in_order(state.results) if q not in explained and _unexplained(state, q)]
+    refuted = [q for q in refuted if q not in SOLVES or not is_random(state, q)]
     if not refuted:
         return
     asked = [ask(state, search, q) for q in refuted]

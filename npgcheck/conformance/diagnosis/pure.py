@@ -39,6 +39,10 @@ ROUNDING = 1e3
 ESTIMATED = 1e-8
 #: An explanation so many times farther off than another is none.
 NEARER = 10.0
+#: So many regular systems have to be solved from a start that is drawn at random, each better
+#: conditioned than this.
+SOLVED = 5
+REGULAR = 1e4
 #: Answers, spread over all of them, on which a number is estimated; all of them then judge it.
 ESTIMATED_ON = 8
 
@@ -115,6 +119,44 @@ def elsewhere(
         told += 1
     applied = (Applied(entry),)
     return [Found(applied, Setup(Base()), told)] if told >= min(TELLING, len(wrong)) else []
+
+
+def drawn_start(
+    collector: Collector, records: Sequence[Record], wrong: Collection[int]
+) -> list[Found]:
+    """A start of conjugate gradient that is another one in every call.
+
+    No answer can be reproduced then. What is looked at instead: without an iteration the answers
+    are numbers, others each time, and with enough of them a regular system is solved all the same.
+    """
+    entry = next((c for c in present() if c.name == "random-start"), None)
+    refuted = [r for r in records if id(r) in wrong][:ESTIMATED_ON]
+    solved = [r for r in records if _is_solved(r)]
+    if entry is None or not refuted or len(solved) < SOLVED:
+        return []
+    for record in refuted:
+        none = replace(record.probe, args=(*record.probe.args[:2], 0))
+        starts = [collector.call(none).value for _ in range(2)]
+        drawn = [s for s in starts if s is not None and np.isfinite(s).all() and s.all()]
+        if len(drawn) < 2 or (drawn[0] == drawn[1]).any():
+            return []
+    if any(_residual(r) > DRIFT for r in solved):
+        return []
+    return [Found((Applied(entry),), Setup(Base()), 0)]
+
+
+def _is_solved(record: Record) -> bool:
+    """Whether the iterations that are asked for end at the solution, wherever they start."""
+    matrix, b, iterations = record.probe.args
+    return iterations >= len(b) and np.linalg.cond(matrix) < REGULAR and _residual(record) < np.inf
+
+
+def _residual(record: Record) -> float:
+    """Relative to the right side; infinite for one that absolute limits may stop."""
+    matrix, b, _ = record.probe.args
+    size = float(np.linalg.norm(b))
+    left = float(np.linalg.norm(matrix @ record.value - b))
+    return left / size if size > TINY else np.inf
 
 
 def _told(

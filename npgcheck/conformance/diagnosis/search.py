@@ -115,7 +115,7 @@ class Search:
         if {"g", "F"} <= given:  # nothing of the measure is left to choose
             setups = tuple(s for s in setups if s.base == setups[0].base)
         found = []
-        for choice in self._candidates(asked, given):
+        for choice in self.candidates(asked, given):
             if choice.name in {a.choice.name for a in beside} or only not in ("", choice.name):
                 continue
             if not (plain if choice.number is None else numbered):
@@ -153,7 +153,7 @@ class Search:
 
     def damped(self, asked: Question) -> list[Found]:
         """Single choices beside a damping that no other quantity shows."""
-        sets = [(Applied(c),) for c in self._candidates(asked) if c.number is None]
+        sets = [(Applied(c),) for c in self.candidates(asked) if c.number is None]
         return [f for applied in sets if (f := self._damped(applied, asked)) is not None]
 
     def _damped(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
@@ -224,7 +224,7 @@ class Search:
     ) -> list[Found]:
         """Pairs of choices, in the order of the registry; numbers come from ``told``, what other
         quantities are explained with, or are estimated where ``numbered`` allows the time."""
-        candidates = self._candidates(asked)
+        candidates = self.candidates(asked)
         pool = [Applied(c) for c in candidates if c.number is None and _in_pairs(c)]
         pool += [a for a in told if a.number is not None and a.choice in candidates]
         pool = [a for a in pool if self._has_effect(a, asked)]
@@ -254,7 +254,7 @@ class Search:
         if any(r.reference.problem.family == "own" for r in asked.records[:1]):
             return []  # every number would ask the user's own policy anew
         numbered = [
-            c for c in self._candidates(asked) if c.number is not None and c.kind != "approximation"
+            c for c in self.candidates(asked) if c.number is not None and c.kind != "approximation"
         ]
         found = []
         for first, choice in product(pool, numbered):
@@ -281,6 +281,8 @@ class Search:
 
     def _has_effect(self, applied: Applied, asked: Question) -> bool:
         """Whether the choice is defined on the first problem and changes anything there."""
+        if applied.choice.kind == "free":
+            return True  # equal in expectation, and not beside a mistake
         record, moved = asked.records[0], set(applied.choice.change) - set(DEFAULTS)
         for base in {s.base: None for s in asked.likely}:
             pipeline = self.pipelines.of(record, base)
@@ -298,7 +300,7 @@ class Search:
                     return True
         return False
 
-    def _candidates(self, asked: Question, given: frozenset[str] = frozenset()) -> list[Choice]:
+    def candidates(self, asked: Question, given: frozenset[str] = frozenset()) -> list[Choice]:
         """The entries that can reach the quantity on these problems, above what is given."""
         discrete = all(r.reference.discrete for r in asked.records)
         gaussian = not any(r.reference.discrete for r in asked.records)

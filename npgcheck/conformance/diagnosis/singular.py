@@ -7,7 +7,7 @@ where θ moves by a few ulps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,19 +28,22 @@ LENGTH_KNOWN = ("natural_gradient", "update")
 LOOKED_AT = 8
 #: A solve with a singular matrix returns numbers so many times too large, and more.
 HUGE = 1e6
+#: … but a pivot is an ulp at least: what is so large has diverged in an iteration.
+DIVERGED = 1e24
 #: θ is moved by this part; x then moves by cond F times as much, 1e-8 at most.
 MOVED = 1e-12
 #: … where answers that are noise move by this part of the exact one.
 NOISE = 1e-3
 
 
-def name_singular_solves(state: Run) -> None:
-    """Names a plain solve where it says so itself, and where its answers are rounding noise."""
+def name_singular_solves(state: Run, explained: Collection[str] = ()) -> None:
+    """Names a plain solve where it says so itself, and where its answers are rounding noise;
+    ``explained`` are solves that follow from the subject's own wrong solver."""
     entry = BY_NAME["no-damping"]
     if entry not in present():
         return
     named = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
-    for quantity in (q for q in SOLVES if q in state.results):
+    for quantity in (q for q in SOLVES if q in state.results and q not in explained):
         results = state.results[quantity]
         raised = [r for r in results if _raises(r)]
         if quantity == "train" and not _raises_below(state):
@@ -80,6 +83,8 @@ def _noise(state: Run, quantity: str, raised: bool) -> str:
     if not wrong or not all(_is_noise(state, r) for r in wrong):
         return ""
     largest = max((_times_too_large(r) for r in wrong), default=0.0)
+    if quantity in LENGTH_KNOWN and largest > DIVERGED:
+        return ""
     if quantity in LENGTH_KNOWN and largest > HUGE:
         return f"{largest:.0e} times the exact length, and other numbers where θ moves by an ulp"
     return "other numbers where θ moves by an ulp" if raised else ""

@@ -19,6 +19,8 @@ FAR_OFF = 1e-2
 
 #: x is fixed up to null(F); eigenvalues below this part of the largest belong to it.
 NULL = 1e-11
+#: What differs from its transpose by no more than this part is symmetric up to rounding.
+SYMMETRIC = 1e-9
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def solution(v: View, solve: Solve, setup: Setup) -> Array:
 
 
 def pseudo_solve(matrix: Array, right: Array) -> Array:
-    """The minimum-norm least-squares solution for a symmetric matrix."""
+    """The minimum-norm least-squares solution; most matrices are symmetric."""
+    if float(np.abs(matrix - matrix.T).max()) > SYMMETRIC * float(np.abs(matrix).max()):
+        return np.asarray(np.linalg.lstsq(matrix, right, rcond=NULL)[0])
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     kept = np.abs(values) > NULL * max(float(np.abs(values).max(initial=0.0)), 1e-300)
     inverse = np.zeros_like(values)

@@ -18,6 +18,9 @@ from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
 
+#: Where −g is all that is known, it may be the gradient of what is minimised.
+_SIGN = frozenset({"ascent-descent-sign"})
+
 
 def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
     """Puts the names into the results of the quantities that they explain."""
@@ -27,6 +30,11 @@ def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
             continue
         found = min(fits, key=lambda f: len(f.applied))
         others = tuple(sorted({" + ".join(sorted(s)) for s in _equals(one, found, cover)}))
+        if one.quantity == "policy_gradient" and _SIGN in {
+            found.names,
+            *_equals(one, found, cover),
+        }:
+            others = (*others, "gradient-of-the-loss")
         diagnosis = _diagnosis(found, others)
         if one.quantity == "update" and _rescaled(asked, found):
             entry = BY_NAME["scales-differ-between-quantities"]

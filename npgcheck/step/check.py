@@ -394,6 +394,7 @@ class _Check:
             gradient,
             own,
             unknown=not solved and (of_product is None or not damping),
+            judged=next((v for v in self.verdicts if v.quantity == "policy_gradient"), None),
         )
         self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
 

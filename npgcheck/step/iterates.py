@@ -8,7 +8,7 @@ plain runs may differ by is measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +40,8 @@ CLEARLY = 2.0
 KNOWN = 0.1
 #: λ is read off an iterate only where right programs agree to this.
 DETERMINED = 1e-4
+#: … and where it is no round number, x solves the system when it leaves no more than this of g.
+SOLVED_BY_ESTIMATE = 1e-10
 #: ε that code adds to the denominators of conjugate gradient.
 EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
 
@@ -252,5 +254,9 @@ def _free_damping(x: Array, krylov: Krylov) -> Match | None:
             found = _compare(x, krylov, k, number)
             # where rounding allows much, some λ always fits
             if found is not None and found.allowed <= DETERMINED:
+                if number == estimate and krylov.unit < SINGLE:
+                    # λ is known no better than x is
+                    left = krylov.left_over(sign * x, number)
+                    return replace(found, solved=left <= SOLVED_BY_ESTIMATE)
                 return found
     return None

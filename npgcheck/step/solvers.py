@@ -42,6 +42,9 @@ OTHERS, OTHERS_LEAST, OTHERS_MOST = 0.25, 2e-3, 2e-2
 #: The same for a minimal residual, within the Krylov spaces, in double and in single precision (10
 #: iterations of MINRES in scipy: 0.015). Such iterates fall short: xᵀ(F + λI)x ≤ gᵀx.
 RESIDUAL_DOUBLE, RESIDUAL_SINGLE = 1e-3, 0.03
+#: An iterate of MINRES is told from other vectors up to this distance, relative, and not beyond:
+#: rounding in single precision on a singular F would allow per cents.
+CLOSEST = 1e-3
 #: Wrong recurrences are run for so many iterations.
 LONGEST = 128
 #: A λ that is a number of two digits up to this part was written by someone.
@@ -112,7 +115,8 @@ def minimal_residual(x: Array, krylov: Krylov) -> int | None:
     size = float(np.linalg.norm(x))
     for k in range(2, krylov.grown + 1):
         made = krylov.minimal_residual(k)
-        if float(np.linalg.norm(x - made)) <= max(krylov.rounding(k, 0.0), 1e-9) * size:
+        allowed = min(max(krylov.rounding(k, 0.0), 1e-9), CLOSEST)
+        if float(np.linalg.norm(x - made)) <= allowed * size:
             return k
     return None
 

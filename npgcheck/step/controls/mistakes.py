@@ -8,5 +8,13 @@ from npgcheck.step.controls.wrong_divergences import DIVERGENCES
 from npgcheck.step.controls.wrong_lengths import LENGTHS
 from npgcheck.step.controls.wrong_products import PRODUCTS
 from npgcheck.step.controls.wrong_solves import SOLVES
+from npgcheck.step.controls.wrong_spectral import SPECTRAL
 
-MISTAKES: tuple[Mistake, ...] = (*PARTS, *PRODUCTS, *DIVERGENCES, *SOLVES, *LENGTHS)
+MISTAKES: tuple[Mistake, ...] = (
+    *PARTS,
+    *PRODUCTS,
+    *DIVERGENCES,
+    *SOLVES,
+    *SPECTRAL,
+    *LENGTHS,
+)

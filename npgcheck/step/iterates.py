@@ -42,8 +42,6 @@ KNOWN = 0.1
 DETERMINED = 1e-4
 #: … and where it is no round number, x solves the system when it leaves no more than this of g.
 SOLVED_BY_ESTIMATE = 1e-10
-#: ε that code adds to the denominators of conjugate gradient.
-EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) 
                 return found
         if (found := _search(x, krylov, extra)) is not None:
             return found
-        if (found := _lagging(x, krylov, _spanned(x, krylov), extra)) is not None:
+        if (found := _lagging(x, krylov, spanned(x, krylov), extra)) is not None:
             return found
     return _free_damping(x, krylov)
 
@@ -95,19 +93,6 @@ def holding(x: Array, krylov: Krylov) -> int | None:
         rest = x - krylov.combine(krylov.coordinates(x, k))
         if float(np.linalg.norm(rest)) <= CONTAINED * size:
             return k
-    return None
-
-
-def biased(x: Array, krylov: Krylov, first: int) -> tuple[int, float] | None:
-    """(k, ε) when x is the k-th iterate of a run with ε added to its denominators."""
-    size = float(np.linalg.norm(x))
-    for k in range(first, krylov.grown + 1):
-        unbiased = krylov.plain(k, 0.0)
-        for epsilon in EPSILONS:
-            run = krylov.plain(k, 0.0, epsilon)
-            off = float(np.linalg.norm(x - run))
-            if off <= 1e-6 * size and float(np.linalg.norm(run - unbiased)) > 10.0 * off:
-                return k, epsilon
     return None
 
 
@@ -211,7 +196,7 @@ def _lagging(x: Array, krylov: Krylov, k: int | None, extra: float) -> Match | N
     return Match(k, extra, sign, off, LARGEST_DRIFT, False)
 
 
-def _spanned(x: Array, krylov: Krylov) -> int | None:
+def spanned(x: Array, krylov: Krylov) -> int | None:
     """The first k whose space holds x to round-off: how often the product was called for it."""
     off = [_outside(x, krylov, k) for k in range(1, krylov.grown + 1)]
     grain = INSIDE * krylov.unit * float(np.linalg.norm(x))

@@ -2,8 +2,8 @@
 
 Code that forms F solves directly, and its mistakes show in the eigenbasis of F: λ that is
 subtracted, or added after inverting, eigenvalues that are cut off, a ridge on the normal equations.
-Each h has one number. It is estimated from all eigenvalues at once, rounded as people write numbers,
-and confirmed on the whole of x, far more closely than any accident would be.
+Each h has one number. It is estimated from all eigenvalues at once, rounded as people write
+numbers, and confirmed on the whole of x, far more closely than any accident would be.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ DROPPED = 1e-4
 #: Where eigenvalues count as zero, relative to the largest, in double and in single precision.
 ZEROS_DOUBLE = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6)
 ZEROS_SINGLE = (1e-6, 1e-5, 1e-4, 1e-3)
+#: A product whose smallest eigenvalue is below this, relative to the largest, is not damped.
+SINGULAR = 1e-6
 #: x solves a system when it leaves no more than this of g.
 SOLVED = 1e-9
 #: A diagonal that differs by less than this is a multiple of the identity.
@@ -79,12 +81,17 @@ class _Basis:
         return float(self.values[-1])
 
     @property
+    def is_singular(self) -> bool:
+        """Whether F shows that nothing is added to its diagonal."""
+        return float(self.values[0]) <= SINGULAR * self.top
+
+    @property
     def tolerance(self) -> float:
         """The largest error, relative to x, with which x may be confirmed."""
         return MOST_DOUBLE if self.unit < SINGLE else MOST_SINGLE
 
     def zeros(self) -> list[Array]:
-        """Which eigenvalues count as more than zero, for every threshold that makes a difference."""
+        """Which eigenvalues count as more than zero, for every threshold that differs."""
         shares = ZEROS_DOUBLE if self.unit < SINGLE else ZEROS_SINGLE
         kept = [self.values > share * self.top for share in shares]
         counts = [int(k.sum()) for k in kept]
@@ -109,13 +116,14 @@ class _Basis:
         return int(np.count_nonzero(np.diff(seen) > SAME * self.top)) + 1 if len(seen) else 0
 
 
-def explain(x: Array, krylov: Krylov, damping: float) -> list[Diagnosis]:
+def explain(x: Array, krylov: Krylov, damping: float, is_known: bool = True) -> list[Diagnosis]:
     """The names of what gives x as a function of the user's matrix, or nothing.
 
     Args:
         x: (D,).
         krylov: the user's product and gradient.
         damping: λ that the product carries.
+        is_known: whether that is so; a product that is wrong may be damped by any λ.
     """
     matrix = matrix_of(krylov)
     if matrix is None:
@@ -127,6 +135,9 @@ def explain(x: Array, krylov: Krylov, damping: float) -> list[Diagnosis]:
         if basis.top <= 0 or basis.met() < DISTINCT:
             continue
         found += [*_functions(basis), *_cut_off(basis)]
+        if shift != damping or not (is_known or basis.is_singular):
+            # less damping than the product's is no λ that is subtracted
+            found = [f for f in found if f.diagnoses[0].choice != "damping-subtracted"]
         found += _marquardt(matrix - shift * np.eye(len(x)), krylov.right, x, krylov.unit)
         if found:
             break
@@ -235,9 +246,7 @@ def _powers(basis: _Basis) -> Iterator[Found]:
         whole = np.ones(len(w), bool)
         for c in (n for n in roundest(number) if n > 0):
             if basis.confirms(h(c, whole)):
-                yield Found(
-                    [names.named(name), names.named("damping", c)], basis.off(h(c, whole))
-                )
+                yield Found([names.named(name), names.named("damping", c)], basis.off(h(c, whole)))
                 break
 
 

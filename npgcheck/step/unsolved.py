@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.round_numbers import written
-from npgcheck.step import fit, iterates, names, solvers, spectral, variants
+from npgcheck.step import epsilon, fit, iterates, names, solvers, spectral, variants
 from npgcheck.step.iterates import SINGLE
 from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes
@@ -109,6 +109,16 @@ def parallel(x: Array, g: Array, solve: Solve, verdict: Verdict) -> bool:
             verdict.explain(said, {})
             verdict.numbers["damping"] = number
             return True
+        curvature = float(g @ krylov.product(g)) / norm**2
+        if (k := solvers.forgetful(factor, curvature, krylov.unit)) is not None:
+            verdict.status = "fail"
+            note = (
+                f"x = {factor:.6g} · g, as {k} iterations with r ← r − αp in place of r − αMp give"
+            )
+            said = [names.named("cg-residual-forgets-the-matrix", note=note)]
+            equal = [names.named("preconditioner-not-applied")]
+            verdict.diagnoses = tuple(names.together(said, [equal]))
+            return True
     note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
     verdict.status = "fail"
     verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
@@ -127,9 +137,9 @@ def facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
     first = iterates.holding(x, krylov)
     if first is None:
         return False
-    if (run := iterates.biased(x, krylov, first)) is not None:
-        k, epsilon = run
-        said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
+    if (run := epsilon.find(x, krylov)) is not None:
+        k, number = run
+        said = [names.named("CG-denominator-eps", number), names.named("truncated-cg", float(k))]
         verdict.explain(said, {})
         return True
     factor = iterates.multiple(x, krylov, first)
@@ -168,7 +178,9 @@ def mistaken(x: Array, krylov: Krylov, verdict: Verdict) -> bool:
 def spectral_function(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> bool:
     """Whether x is made from the user's matrix by a direct solve that has a name."""
     assert solve.krylov is not None
-    said = spectral.explain(x, solve.krylov, solve.damping)
+    product = next((v for v in solve.lower if v.quantity == "fisher_vector_product"), None)
+    is_known = product is not None and product.status in ("pass", "deviates")
+    said = spectral.explain(x, solve.krylov, solve.damping, is_known)
     if not said:
         return False
     verdict.reason = ""

@@ -40,6 +40,7 @@ def run(
     first_square: bool = False,
     unit_step: bool = False,
     guarded: bool = False,
+    squares: bool = False,
 ) -> Iterator[State]:
     """The states from the first iteration on, until it has converged.
 
@@ -55,6 +56,7 @@ def run(
         unit_step: x ← x + p in place of x + αp, while r ← r − αMp is right.
         guarded: with a stale Mp, α is rᵀr/pᵀMp, and the iteration ends where that is no more
             positive; else it is rᵀp/pᵀMp.
+        squares: with a stale Mp, α is rᵀr/pᵀMp, whatever its sign.
     """
     x, r, p = np.zeros(len(right)), np.array(right, dtype=float), np.array(right, dtype=float)
     image = matrix @ p
@@ -68,7 +70,7 @@ def run(
             return
         if guarded and curvature <= 0.0:
             return
-        other = stale_curvature and not guarded
+        other = stale_curvature and not (guarded or squares)
         numerator = first if first_square else float(r @ p) if other else square
         length, before = step(numerator, curvature), r
         x, r = x + (p if unit_step else length * p), r - length * (p if forgets_matrix else image)

@@ -44,6 +44,8 @@ MIXED = 4.0
 #: KL at θ′ is compared up to this: where probabilities round to zero in single precision, torch's
 #: own divergence is infinite.
 LARGEST_DIVERGENCE = 1.0
+#: A step is taken along −x where its cosine with x is below this.
+ALONG = -0.1
 #: Steps in which such a point is looked for, from the quadratic model on.
 DIVERGENCE_STEPS = 8
 
@@ -357,7 +359,9 @@ class _Check:
         ascends = None
         step = None
         if delta is not None:
-            ascends = judge_step.expected_gain(self.probes, delta) > 0
+            # by rounding alone, what did not move may seem to
+            back = float(x @ delta) <= ALONG * float(np.linalg.norm(x) * np.linalg.norm(delta))
+            ascends = back and judge_step.expected_gain(self.probes, delta) > 0
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
         solve = Solve(gradient, krylov, damping, tuple(lower), ascends, image, unit, step, hidden)

@@ -228,7 +228,7 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     extras = [0.0]
     if declared.get("damping", 0.0) > solve.damping:
         extras.insert(0, float(declared["damping"]) - solve.damping)
-    match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
+    match = iterates.find(x, krylov, extras, int(wanted) if wanted else None, solve.damping)
     if match is None:
         if verdict.status != "fail":
             unsolved.mistaken(x, krylov, verdict)

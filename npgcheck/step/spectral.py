@@ -172,14 +172,20 @@ def relative(x: Array, krylov: Krylov, damping: float) -> list[Diagnosis]:
         return []
     trace = float(np.trace(matrix)) - size * damping
     top = float(np.linalg.eigvalsh(matrix)[-1]) - damping
+    fits: list[tuple[float, str]] = []
     for what, unit in {"tr F/D": trace / size, "tr F": trace, "λ_max": top}.items():
         share = number / unit if unit > 0 else 0.0
         short = float(f"{share:.2g}")
         if short > 0 and abs(share - short) <= CONFIRMED * short:
-            note = f"damping {short:g} times {what}: λ = {number:.6g}"
-            said = names.named("relative-damping", short, note)
-            return [names.named("damping", number), said]
-    return []
+            fits.append((short, what))
+    if not fits:
+        return []
+    short, what = min(fits, key=lambda f: f[0] > 1.0)  # where D is round, two of them fit
+    note = f"damping {short:g} times {what}: λ = {number:.6g}"
+    return [
+        names.named("damping", number),
+        names.named("relative-damping", short, note),
+    ]
 
 
 def _inverse(values: Array, kept: Array) -> Array:

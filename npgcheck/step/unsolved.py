@@ -109,6 +109,7 @@ def parallel(x: Array, g: Array, solve: Solve, verdict: Verdict) -> bool:
             verdict.explain(said, {})
             verdict.numbers["damping"] = number
             return True
+    if krylov is not None and abs(factor - 1) >= 1e-6:
         curvature = float(g @ krylov.product(g)) / norm**2
         if (k := solvers.forgetful(factor, curvature, krylov.unit)) is not None:
             verdict.status = "fail"

@@ -134,7 +134,8 @@ def explain(x: Array, krylov: Krylov, damping: float, is_known: bool = True) -> 
         basis = _Basis(spectrum - shift, vectors.T @ krylov.right, vectors.T @ x, krylov.unit)
         if basis.top <= 0 or basis.met() < DISTINCT:
             continue
-        found += [*_functions(basis), *_cut_off(basis)]
+        with np.errstate(all="ignore"):  # what overflows is not confirmed
+            found += [*_functions(basis), *_cut_off(basis)]
         if shift != damping or not (is_known or basis.is_singular):
             # less damping than the product's is no λ that is subtracted
             found = [f for f in found if f.diagnoses[0].choice != "damping-subtracted"]
@@ -265,8 +266,7 @@ def _rounded(
 ) -> Iterator[Found]:
     """The function with the roundest number that gives x."""
     for c in roundest(number):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            made = h(c)
+        made = h(c)
         if c > 0 and np.isfinite(made).all() and basis.confirms(made, kept):
             yield Found([names.named(name, c)], basis.off(made))
             return

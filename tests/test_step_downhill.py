@@ -43,6 +43,17 @@ def test_a_step_up_a_wrong_gradient_is_explained_by_it():
     assert "ascent-descent-sign" not in str(report)
 
 
+def test_a_search_beside_a_wrong_gradient_has_no_name():
+    """It may have looked at the surrogate of that gradient, with A where −A should be, say."""
+    step = make(max_kl=1e-4)
+    right = step.gradient()
+    step.changed["gradient"] = lambda s, right: right()[::-1].copy()
+    step.changed["solve"] = lambda s, solve, g: solve(right)
+    step.changed["move"] = lambda s, search, x: s.theta
+    report = check(step, *ALL)
+    assert result(report, "trust_region_step").explained_by == "policy_gradient"
+
+
 def test_a_step_along_a_wrong_direction_is_explained_by_it():
     step = make(max_kl=1e-4)
     rng = np.random.default_rng(0)
@@ -111,6 +122,19 @@ def test_a_direction_alone_has_every_flip_as_its_name():
     flips = {"negative-score", "advantage-negated", "gradient-of-the-loss", "cg-negated"}
     assert set(alternatives(report, "natural_gradient")) == flips
     assert all(name in str(report) for name in flips)
+
+
+@pytest.mark.parametrize("given", [("direction",), ("gradient", "direction"), ALL[:3]])
+def test_without_damping_the_fisher_may_be_what_is_flipped(given):
+    step = make()
+    step.damping = 0.0
+    step.changed["solve"] = lambda s, right, g: (
+        -(np.linalg.pinv(np.array([s.product(e) for e in np.eye(len(g))]), rcond=1e-9) @ g)
+    )
+    report = check(step, *given)
+    assert names(report, "natural_gradient")[0] == "ascent-descent-sign"
+    assert "fisher-negated" in alternatives(report, "natural_gradient")
+    assert ("negative-score" in alternatives(report, "natural_gradient")) == (len(given) == 1)
 
 
 def test_a_full_step_beyond_max_kl_may_be_an_overwritten_search():

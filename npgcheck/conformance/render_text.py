@@ -49,7 +49,7 @@ _INDENT = 6
 _STATUS_WIDTH = 10
 _SHOWN = 3
 """Findings and diagnoses that are shown for one quantity; the JSON report has all."""
-_EQUALS = 4
+_EQUALS = 5
 """Names that are shown as equal."""
 _NUMBERS = ("damping", "truncated-cg", "entropy-bonus")
 """Choices of a step that their number says everything of, and a declaration holds."""

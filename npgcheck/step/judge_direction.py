@@ -202,7 +202,7 @@ def _conclude(
     flipped = any(d.choice == "gradient-of-the-loss" for d in said)
     if flipped and not solve.of_the_loss and not solve.ascends:
         said = [d for d in said if d.choice != "gradient-of-the-loss"]
-        said.insert(0, names.downhill(solve.gradient is not None))
+        said.insert(0, names.downhill(solve.gradient is not None, number != 0.0))
     verdict.explain(said, declared)
     wanted = declared.get("damping")
     if wanted is not None and number == 0.0 and wanted <= solve.hidden:

@@ -194,7 +194,13 @@ def _length(
         return
     if found.epsilon:
         verdict.reason = f"{found.epsilon}: {fraction:.4g} of what max_kl allows"
-    if not within or gain <= -_gain_rounding(probes):
+    loses = gain <= -_gain_rounding(probes)
+    if within and loses and _gradient_is_wrong(taken):
+        # the search may have looked at the surrogate of that gradient
+        verdict.status, verdict.explained_by = "fail", "policy_gradient"
+        verdict.reason = f"the step was accepted with the gain {gain:.3g}"
+        return
+    if not within or loses:
         if not within and not full and realised <= SLACK * delta_kl:
             said.append(names.named("kl-slack-1.5"))
         elif within and (full or found.known):
@@ -235,6 +241,10 @@ def _length(
         f"{fraction:.6g} of what max_kl allows: no usual line search shrinks by that, and no known "
         "formula gives it; declare line_search='kl_and_improvement' where yours does"
     )
+
+
+def _gradient_is_wrong(taken: Taken) -> bool:
+    return taken.judged is not None and taken.judged.status == "fail"
 
 
 def _is_misled(taken: Taken, slope: float, verdict: Verdict, declared: dict[str, Any]) -> bool:
@@ -349,6 +359,8 @@ def _unchanged(probes: Probes, theta: Array, taken: Taken, verdict: Verdict) -> 
         tried = Taken(full * share, 0.0, x, taken.damping, taken.max_kl, None)
         if _longer_is_fine(probes, theta, tried, 1.0):
             verdict.status = "fail"
+            if _gradient_is_wrong(taken):
+                verdict.explained_by = "policy_gradient"
             verdict.reason = (
                 f"θ is unchanged, although {share:g} of the longest step keeps KL ≤ max_kl and "
                 "improves the surrogate"

@@ -71,11 +71,14 @@ def together(diagnoses: list[Diagnosis], others: Iterable[list[Diagnosis]]) -> l
     return [replace(diagnoses[0], alternatives=equals), *diagnoses[1:]]
 
 
-def downhill(gradient_is_known: bool) -> Diagnosis:
-    """The name of x = −F⁻¹g, with what else makes it; a gradient that is known was not flipped."""
-    flips = () if gradient_is_known else FLIPS
-    found = named("ascent-descent-sign")
-    return together([found], [[named(name)] for name in (*flips, "cg-negated")])[0]
+def downhill(gradient_is_known: bool, is_damped: bool) -> Diagnosis:
+    """The name of x = −F⁻¹g, with what else makes it.
+
+    A gradient that is known was not flipped; λ is not what it would be beside −F.
+    """
+    others = [] if gradient_is_known else list(FLIPS)
+    others += ["cg-negated"] if is_damped else ["fisher-negated", "cg-negated"]
+    return together([named("ascent-descent-sign")], [[named(name)] for name in others])[0]
 
 
 def cost(names: Iterable[str]) -> tuple[int, float]:

@@ -47,7 +47,8 @@ def without_the_system(
             verdict.explained_by = "policy_gradient"
             return
         if implied >= -budget - slack:
-            verdict.diagnoses = (names.downhill(solve.gradient is not None),)
+            damped = implied > 10.0 * budget
+            verdict.diagnoses = (names.downhill(solve.gradient is not None, damped),)
             return
     if implied < -budget - slack:
         verdict.reason = (

@@ -75,6 +75,12 @@ def test_powers_of_a_damped_matrix_tell_the_damping(name):
     assert told(x, matrix, right) == [(name, None), ("damping", 0.05)]
 
 
+def test_marquardt_damping_with_a_ridge_beside_it_is_named():
+    matrix, right = system()
+    x = np.linalg.solve(matrix + 0.1 * np.diag(np.diag(matrix)) + 0.001 * EYE, right)
+    assert told(x, matrix, right) == [("marquardt-damping", 0.1), ("damping", 0.001)]
+
+
 def steepest(matrix, right, k):
     x = np.zeros_like(right)
     for _ in range(k):
@@ -149,12 +155,13 @@ def test_relative_damping_is_told(form):
     unit *= 1.2345678  # so that no share of another size is round
     matrix = matrix * 1.2345678
     x = np.linalg.solve(matrix + 0.05 * unit * EYE, right)
-    found = spectral.relative(x, krylov(matrix, right), 0.0)
+    found, solved = spectral.relative(x, krylov(matrix, right), 0.0)
+    assert solved
     assert [d.choice for d in found] == ["damping", "relative-damping"]
     assert found[1].value == pytest.approx(0.05)
     assert form in found[1].note
     odd = np.linalg.solve(matrix + 0.0512345 * unit * EYE, right)
-    assert spectral.relative(odd, krylov(matrix, right), 0.0) == []
+    assert spectral.relative(odd, krylov(matrix, right), 0.0) == ([], False)
 
 
 def undamped(solve):

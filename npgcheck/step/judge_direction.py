@@ -24,6 +24,10 @@ Array = np.ndarray
 
 #: Absolute tolerances on rᵀr that libraries use are 1e-10 and smaller; this leaves room.
 SMALL = 1e-6
+#: λ is known to many digits where x is an iterate to so many.
+EXACT_DIGITS = 9.0
+#: An iterate that x is no closer to than this may be another solve, in double precision.
+LOOSE = 1e-6
 #: What another λ leaves of g, in units of what the product's own λ leaves, where it is the solve's.
 LESS = 0.1
 
@@ -37,8 +41,10 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
         if verdict.status == "fail" and not verdict.reason:
             unsolved.without_the_system(probes, verdict, x, solve, declared)
         return verdict
-    if _by_iterates(x, solve, declared, verdict) and verdict.status in ("pass", "deviates"):
+    found = _by_iterates(x, solve, declared, verdict)
+    if verdict.status in ("pass", "deviates"):
         _in_units_of_the_matrix(x, solve, declared, verdict)
+    if found and verdict.status in ("pass", "deviates"):
         inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
         own = {"damping", *(d.choice for d in verdict.diagnoses)}
         more = [d for d in inherited if d.choice not in own]
@@ -59,10 +65,12 @@ def _in_units_of_the_matrix(
     if "damping" in declared or not number or number == float(f"{number:.2g}"):
         return
     sign = -1.0 if float(x @ solve.krylov.right) < 0 else 1.0
-    said = spectral.relative(sign * x, solve.krylov, solve.damping)
+    iterate = number if verdict.digits >= EXACT_DIGITS else None
+    said, solved = spectral.relative(sign * x, solve.krylov, solve.damping, iterate)
     if said:
         verdict.numbers["damping"] = said[0].value
-        others = [d for d in verdict.diagnoses if d.choice not in ("damping", "truncated-cg")]
+        replaced = ("damping", "truncated-cg") if solved else ("damping",)
+        others = [d for d in verdict.diagnoses if d.choice not in replaced]
         verdict.explain([*said, *others], declared)
 
 
@@ -239,6 +247,9 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
             unsolved.undecided(x, solve, verdict, declared)
             return verdict.status != "fail"
         return False
+    drifted = match.error > LOOSE and not match.solved and krylov.unit < iterates.SINGLE
+    if drifted and unsolved.spectral_function(x, solve, verdict, declared):
+        return verdict.status != "fail"
     total = solve.damping + match.extra
     said = [names.named("gradient-of-the-loss")] if match.sign < 0 else []
     said += [names.named("damping", total)] if total else []

@@ -159,18 +159,29 @@ def matrix_of(krylov: Krylov) -> Array | None:
     return whole if off <= SYMMETRIC * krylov.unit * float(np.linalg.norm(whole)) else None
 
 
-def relative(x: Array, krylov: Krylov, damping: float) -> list[Diagnosis]:
-    """damping and relative-damping, where x solves with a λ that nobody would write, and which is a
-    round share of the size of F."""
+def relative(
+    x: Array, krylov: Krylov, damping: float, iterate: float | None = None
+) -> tuple[list[Diagnosis], bool]:
+    """damping and relative-damping, where λ is no number that anybody would write, but a round
+    share of the size of F; and whether x solves the system with it.
+
+    Args:
+        x: (D,).
+        krylov: the user's product and gradient.
+        damping: λ that the product carries.
+        iterate: λ of the system of which x is an iterate to many digits, or None.
+    """
     matrix = matrix_of(krylov)
     if matrix is None or krylov.unit > SINGLE:
-        return []
+        return [], False
     left = krylov.right - matrix @ x
     extra = _least_squares(left, x)
     number, size = extra + damping, len(matrix)
     solved = float(np.linalg.norm(left - extra * x)) <= SOLVED * krylov.norm
-    if not solved or number <= 0 or written(number, CONFIRMED * number) is not None:
-        return []
+    if not solved:
+        number = iterate or 0.0
+    if number <= 0 or written(number, CONFIRMED * number) is not None:
+        return [], False
     trace = float(np.trace(matrix)) - size * damping
     top = float(np.linalg.eigvalsh(matrix)[-1]) - damping
     fits: list[tuple[float, str]] = []
@@ -180,13 +191,11 @@ def relative(x: Array, krylov: Krylov, damping: float) -> list[Diagnosis]:
         if short > 0 and abs(share - short) <= CONFIRMED * short:
             fits.append((short, what))
     if not fits:
-        return []
+        return [], False
     short, what = min(fits, key=lambda f: f[0] > 1.0)  # where D is round, two of them fit
     note = f"damping {short:g} times {what}: λ = {number:.6g}"
-    return [
-        names.named("damping", number),
-        names.named("relative-damping", short, note),
-    ]
+    said = [names.named("damping", number), names.named("relative-damping", short, note)]
+    return said, solved
 
 
 def _inverse(values: Array, kept: Array) -> Array:
@@ -326,10 +335,20 @@ def _marquardt(matrix: Array, right: Array, x: Array, unit: float) -> Iterator[F
         if c > 0 and off <= min(max(CONFIRMED * explained, grain), most * explained):
             yield Found([names.named("marquardt-damping", c)], off / explained)
             return
+    # … and λI beside it, both of them numbers that people write
+    both = np.stack([along, x], axis=1)
+    fitted = np.linalg.lstsq(both, left, rcond=None)[0]
+    c, more = (float(f"{f:.2g}") for f in fitted)
+    off = float(np.linalg.norm(left - both @ np.array([c, more])))
+    explained = abs(c) * float(np.linalg.norm(along))
+    if c > 0 and more > 0 and off <= CONFIRMED * explained:
+        said = [names.named("marquardt-damping", c), names.named("damping", more)]
+        yield Found(said, off / explained)
 
 
 def held_to(said: list[Diagnosis], declared: float | None) -> str:
     """Why this breaks a declared damping, or ""."""
-    if not declared or any(d.choice == "damping" for d in said):
+    shown = [d.value for d in said if d.choice == "damping" and d.value is not None]
+    if not declared or any(abs(number - declared) <= 1e-3 * declared for number in shown):
         return ""
     return f"damping λ = {declared:g} is declared, the solve shows: {said[0].note}"

@@ -92,6 +92,7 @@ def steepest(matrix, right, k):
 OTHERS = {
     "solution": lambda m, g: pinv(m) @ g,
     "damped": lambda m, g: np.linalg.solve(m + 0.1 * EYE, g),
+    "hardly damped": lambda m, g: np.linalg.solve(m + 1e-8 * EYE, g),
     "a multiple": lambda m, g: 1.3 * pinv(m) @ g,
     "disturbed": lambda m, g: pinv(m) @ g + 1e-3 * np.random.default_rng(1).standard_normal(SIZE),
     "two numbers": lambda m, g: 1.2 * np.linalg.solve(m + 0.1 * EYE, g) + 0.1 * g,
@@ -123,6 +124,13 @@ def test_few_eigenvalues_tell_no_function(distinct):
     matrix = vectors @ (few[:, None] * vectors.T)
     x = np.linalg.solve(matrix - 0.1 * EYE, right)
     assert told(x, matrix, right) == []
+
+
+@pytest.mark.parametrize("more", [1e-9, 1e-8, 1e-6, 1e-4])
+def test_a_little_damping_is_no_shrinkage(more):
+    matrix, right = system()
+    damped = matrix + 0.001 * EYE
+    assert told(np.linalg.solve(damped + more * EYE, right), damped, right, 0.001) == []
 
 
 def test_a_matrix_that_is_not_symmetric_is_left_alone():

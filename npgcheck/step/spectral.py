@@ -101,11 +101,20 @@ class _Basis:
         """‖x − h g‖/‖x‖."""
         return float(np.linalg.norm(self.x - h * self.right) / np.linalg.norm(self.x))
 
-    def confirms(self, h: Array, kept: Array | None = None) -> bool:
-        """Whether x is h g, and not nearly the solution."""
+    def damped(self) -> float:
+        """How far x is from the nearest solution of a damped system, of either sign of λ."""
+        number = _least_squares(self.values * self.x - self.right, self.x)
+        off = self.off(1.0 / (self.values - number))
+        return off if np.isfinite(off) else np.inf
+
+    def confirms(self, h: Array, kept: Array | None = None, is_damped: bool = False) -> bool:
+        """Whether x is h g, and not nearly the solution; nor, unless h `is_damped` itself, nearly
+        that of a damped system."""
         off = self.off(h)
         rounded = ROUNDED * self.unit * self.top * float(np.abs(h).max())
         if not off <= min(max(CONFIRMED, rounded), self.tolerance):
+            return False
+        if not is_damped and off > TELLING * self.damped():
             return False
         solutions = self.zeros() if kept is None else [kept]
         return off <= TELLING * min(self.off(_inverse(self.values, k)) for k in solutions)
@@ -276,7 +285,8 @@ def _rounded(
     """The function with the roundest number that gives x."""
     for c in roundest(number):
         made = h(c)
-        if c > 0 and np.isfinite(made).all() and basis.confirms(made, kept):
+        is_damped = name == "damping-subtracted"
+        if c > 0 and np.isfinite(made).all() and basis.confirms(made, kept, is_damped):
             yield Found([names.named(name, c)], basis.off(made))
             return
 
@@ -327,12 +337,14 @@ def _marquardt(matrix: Array, right: Array, x: Array, unit: float) -> Iterator[F
         return
     left, along = right - matrix @ x, diagonal * x
     number = _least_squares(left, along)
+    damped = float(np.linalg.norm(left - _least_squares(left, x) * x))
     grain = ROUNDED * unit * float(np.linalg.norm(matrix)) * float(np.linalg.norm(x))
     for c in roundest(number):
         explained = abs(c) * float(np.linalg.norm(along))
         off = float(np.linalg.norm(left - c * along))
         most = MOST_DOUBLE if unit < SINGLE else MOST_SINGLE
-        if c > 0 and off <= min(max(CONFIRMED * explained, grain), most * explained):
+        told = off <= min(max(CONFIRMED * explained, grain), most * explained, TELLING * damped)
+        if c > 0 and told:
             yield Found([names.named("marquardt-damping", c)], off / explained)
             return
     # … and λI beside it, both of them numbers that people write
@@ -341,7 +353,7 @@ def _marquardt(matrix: Array, right: Array, x: Array, unit: float) -> Iterator[F
     c, more = (float(f"{f:.2g}") for f in fitted)
     off = float(np.linalg.norm(left - both @ np.array([c, more])))
     explained = abs(c) * float(np.linalg.norm(along))
-    if c > 0 and more > 0 and off <= CONFIRMED * explained:
+    if c > 0 and more > 0 and off <= min(CONFIRMED * explained, TELLING * damped):
         said = [names.named("marquardt-damping", c), names.named("damping", more)]
         yield Found(said, off / explained)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npgcheck.step import iterates
+from npgcheck.step import epsilon, iterates
 from npgcheck.step.krylov import Krylov
 
 
@@ -101,7 +101,9 @@ def test_facts():
     assert iterates.misapplied(x, spaces) is None
 
 
-def test_a_biased_denominator_is_told():
+@pytest.mark.parametrize("number", [1e-8, 3e-9, 2e-7, 1e-6])
+@pytest.mark.parametrize("both", [False, True], ids=["alpha", "both"])
+def test_a_biased_denominator_is_told(number, both):
     matrix, right = system()
     right = 1e-4 * right
     spaces = krylov(matrix, right)
@@ -109,8 +111,17 @@ def test_a_biased_denominator_is_told():
     p, rr = r.copy(), r @ r
     for _ in range(5):
         z = matrix @ p
-        alpha = rr / (p @ z + 1e-8)
+        alpha = rr / (p @ z + number)
         x, r = x + alpha * p, r - alpha * z
-        p, rr = r + (r @ r) / (rr + 1e-8) * p, r @ r
+        p, rr = r + (r @ r) / (rr + number * both) * p, r @ r
     assert iterates.find(x, spaces, [0.0], None) is None
-    assert iterates.biased(x, spaces, iterates.holding(x, spaces)) == (5, 1e-8)
+    assert epsilon.find(x, spaces) == (5, pytest.approx(number))
+
+
+@pytest.mark.parametrize("name", wrongs(*system()))
+def test_no_epsilon_is_invented(name):
+    matrix, right = system()
+    spaces = krylov(matrix, right)
+    x = wrongs(matrix, right)[name]
+    iterates.find(x, spaces, [0.0], None)
+    assert epsilon.find(x, spaces) is None

@@ -49,6 +49,10 @@ _INDENT = 6
 _STATUS_WIDTH = 10
 _SHOWN = 3
 """Findings and diagnoses that are shown for one quantity; the JSON report has all."""
+_EQUALS = 5
+"""Names that are shown as equal."""
+_NUMBERS = ("damping", "truncated-cg", "entropy-bonus")
+"""Choices of a step that their number says everything of, and a declaration holds."""
 
 
 def to_text(report: Report, width: int | None = None) -> str:
@@ -205,8 +209,9 @@ class _Page:
                 self.told.add(first)
                 yield from self._diagnosed(named[:1], diagnosis_text(named[0]))
             elif self.report.door == "check_step" and result.status == "deviates":
-                # what carries a number says all; the name of the rest stands nowhere else
-                for name in dict.fromkeys(d.choice for d in named if d.value is None):
+                # what is declared by its number says all; the name of the rest stands nowhere else
+                unsaid = (d.choice for d in named if d.value is None or d.choice not in _NUMBERS)
+                for name in dict.fromkeys(unsaid):
                     yield from self._entry("read on", f"npgcheck explain {name}")
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
@@ -223,7 +228,7 @@ class _Page:
         if named and named[0].reproduces:
             yield from self._entry("", f"reproduces {plural(named[0].reproduces, 'fresh answer')}")
         if named and named[0].alternatives:
-            equals = ", ".join(named[0].alternatives[:_SHOWN])
+            equals = ", ".join(named[0].alternatives[:_EQUALS])
             yield from self._entry("or", f"{equals}: no answer that was asked tells them apart")
         blamed = [d for d in named if d.kind == "bug"] or (named if failed else [])
         mends = dict.fromkeys(mend_text(d) for d in blamed)

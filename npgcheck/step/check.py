@@ -46,6 +46,8 @@ MIXED = 4.0
 #: KL at θ′ is compared up to this: where probabilities round to zero in single precision, torch's
 #: own divergence is infinite.
 LARGEST_DIVERGENCE = 1.0
+#: A step is taken along −x where its cosine with x is below this.
+ALONG = -0.1
 #: Steps in which such a point is looked for, from the quadratic model on.
 DIVERGENCE_STEPS = 8
 
@@ -378,7 +380,9 @@ class _Check:
         ascends = None
         step = None
         if delta is not None:
-            ascends = judge_step.expected_gain(self.probes, delta) > 0
+            # by rounding alone, what did not move may seem to
+            back = float(x @ delta) <= ALONG * float(np.linalg.norm(x) * np.linalg.norm(delta))
+            ascends = back and judge_step.expected_gain(self.probes, delta) > 0
         if self.max_kl is not None:
             step = judge_step.full_length(self.probes, x, self.max_kl)
         solve = Solve(gradient, krylov, damping, tuple(lower), ascends, image, unit, step, hidden)
@@ -417,6 +421,7 @@ class _Check:
             gradient,
             own,
             unknown=not solved and (of_product is None or not damping),
+            judged=next((v for v in self.verdicts if v.quantity == "policy_gradient"), None),
         )
         self.verdicts.append(judge_step.judge(self.probes, self.policy.theta, taken, self.declared))
 

@@ -8,7 +8,7 @@ plain runs may differ by is measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -40,8 +40,10 @@ CLEARLY = 2.0
 KNOWN = 0.1
 #: λ is read off an iterate only where right programs agree to this.
 DETERMINED = 1e-4
-#: ε that code adds to the denominators of conjugate gradient.
-EPSILONS = (1e-8, 1e-10, 1e-6, 1e-5, 1e-12)
+#: A solve that is less damped than the product is so by this share of it, or by more.
+FEWER = 0.05
+#: … and where it is no round number, x solves the system when it leaves no more than this of g.
+SOLVED_BY_ESTIMATE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Match:
     solved: bool
 
 
-def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) -> Match | None:
+def find(
+    x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None, damping: float = 0.0
+) -> Match | None:
     """The iterate that x is, or None.
 
     Args:
@@ -73,6 +77,7 @@ def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) 
         krylov: the user's product and gradient.
         extras: λ to try first: 0, and what was declared.
         wanted: the number of iterations that was declared.
+        damping: λ of the product, which the solve may leave out.
     """
     for extra in extras:
         if wanted is not None:
@@ -81,9 +86,9 @@ def find(x: Array, krylov: Krylov, extras: Sequence[float], wanted: int | None) 
                 return found
         if (found := _search(x, krylov, extra)) is not None:
             return found
-        if (found := _lagging(x, krylov, _spanned(x, krylov), extra)) is not None:
+        if (found := _lagging(x, krylov, spanned(x, krylov), extra)) is not None:
             return found
-    return _free_damping(x, krylov)
+    return _free_damping(x, krylov, damping)
 
 
 def holding(x: Array, krylov: Krylov) -> int | None:
@@ -93,19 +98,6 @@ def holding(x: Array, krylov: Krylov) -> int | None:
         rest = x - krylov.combine(krylov.coordinates(x, k))
         if float(np.linalg.norm(rest)) <= CONTAINED * size:
             return k
-    return None
-
-
-def biased(x: Array, krylov: Krylov, first: int) -> tuple[int, float] | None:
-    """(k, ε) when x is the k-th iterate of a run with ε added to its denominators."""
-    size = float(np.linalg.norm(x))
-    for k in range(first, krylov.grown + 1):
-        unbiased = krylov.plain(k, 0.0)
-        for epsilon in EPSILONS:
-            run = krylov.plain(k, 0.0, epsilon)
-            off = float(np.linalg.norm(x - run))
-            if off <= 1e-6 * size and float(np.linalg.norm(run - unbiased)) > 10.0 * off:
-                return k, epsilon
     return None
 
 
@@ -209,7 +201,7 @@ def _lagging(x: Array, krylov: Krylov, k: int | None, extra: float) -> Match | N
     return Match(k, extra, sign, off, LARGEST_DRIFT, False)
 
 
-def _spanned(x: Array, krylov: Krylov) -> int | None:
+def spanned(x: Array, krylov: Krylov) -> int | None:
     """The first k whose space holds x to round-off: how often the product was called for it."""
     off = [_outside(x, krylov, k) for k in range(1, krylov.grown + 1)]
     grain = INSIDE * krylov.unit * float(np.linalg.norm(x))
@@ -231,7 +223,15 @@ def _from_segment(x: Array, a: Array, b: Array) -> float:
     return float(np.linalg.norm(x - a - t * along))
 
 
-def _free_damping(x: Array, krylov: Krylov) -> Match | None:
+def _less(estimate: float, damping: float) -> list[float]:
+    """What is added to the damping of the product where the solve has clearly less: a number of two
+    digits in all."""
+    if not -damping - 1e-12 <= estimate <= -FEWER * damping:
+        return []
+    return [number - damping for number in roundest(max(damping + estimate, 0.0))[:2]]
+
+
+def _free_damping(x: Array, krylov: Krylov, damping: float) -> Match | None:
     """x as an iterate for a λ that is estimated from it.
 
     Every multiple of g is the first iterate for some λ, which explains nothing: k > 1.
@@ -246,11 +246,17 @@ def _free_damping(x: Array, krylov: Krylov) -> Match | None:
         first[0] = sign * krylov.norm
         # (T + λI) y = ±‖g‖ e₁ gives λ = yᵀ(±‖g‖ e₁ − T y) / yᵀy
         estimate = float(inside @ (first - krylov.projected(k) @ inside)) / float(inside @ inside)
-        for number in roundest(estimate):
-            if number <= 1e-12:
-                continue
+        if estimate < 0.0:
+            numbers = _less(estimate, damping) if krylov.unit < SINGLE else []
+        else:
+            numbers = [n for n in roundest(estimate) if n > 1e-12]
+        for number in numbers:
             found = _compare(x, krylov, k, number)
             # where rounding allows much, some λ always fits
             if found is not None and found.allowed <= DETERMINED:
+                if number == estimate and krylov.unit < SINGLE:
+                    # λ is known no better than x is
+                    left = krylov.left_over(sign * x, number)
+                    return replace(found, solved=left <= SOLVED_BY_ESTIMATE)
                 return found
     return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, iterates, names, solvers, unsolved, variants
+from npgcheck.step import fit, iterates, names, solvers, spectral, unsolved, variants
 from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.system import Solve
@@ -24,6 +24,10 @@ Array = np.ndarray
 
 #: Absolute tolerances on rᵀr that libraries use are 1e-10 and smaller; this leaves room.
 SMALL = 1e-6
+#: λ is known to many digits where x is an iterate to so many.
+EXACT_DIGITS = 9.0
+#: An iterate that x is no closer to than this may be another solve, in double precision.
+LOOSE = 1e-6
 #: What another λ leaves of g, in units of what the product's own λ leaves, where it is the solve's.
 LESS = 0.1
 
@@ -37,7 +41,10 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
         if verdict.status == "fail" and not verdict.reason:
             unsolved.without_the_system(probes, verdict, x, solve, declared)
         return verdict
-    if _by_iterates(x, solve, declared, verdict) and verdict.status in ("pass", "deviates"):
+    found = _by_iterates(x, solve, declared, verdict)
+    if verdict.status in ("pass", "deviates"):
+        _in_units_of_the_matrix(x, solve, declared, verdict)
+    if found and verdict.status in ("pass", "deviates"):
         inherited = [d for v in solve.lower for d in v.diagnoses if d.kind != "bug"]
         own = {"damping", *(d.choice for d in verdict.diagnoses)}
         more = [d for d in inherited if d.choice not in own]
@@ -47,6 +54,24 @@ def judge(probes: Probes, x: Array, dtype: str, solve: Solve, declared: dict[str
     elif verdict.status == "fail" and _solves_the_negated(x, solve):
         verdict.explained_by, verdict.reason = "fisher_vector_product", ""
     return verdict
+
+
+def _in_units_of_the_matrix(
+    x: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict
+) -> None:
+    """Names a λ of the solve that is no number but a round share of the size of F."""
+    number = verdict.numbers.get("damping", 0.0)
+    assert solve.krylov is not None
+    if "damping" in declared or not number or number == float(f"{number:.2g}"):
+        return
+    sign = -1.0 if float(x @ solve.krylov.right) < 0 else 1.0
+    iterate = number if verdict.digits >= EXACT_DIGITS else None
+    said, solved = spectral.relative(sign * x, solve.krylov, solve.damping, iterate)
+    if said:
+        verdict.numbers["damping"] = said[0].value
+        replaced = ("damping", "truncated-cg") if solved else ("damping",)
+        others = [d for d in verdict.diagnoses if d.choice not in replaced]
+        verdict.explain([*said, *others], declared)
 
 
 def _solves_the_negated(x: Array, solve: Solve) -> bool:
@@ -185,7 +210,7 @@ def _conclude(
     flipped = any(d.choice == "gradient-of-the-loss" for d in said)
     if flipped and not solve.of_the_loss and not solve.ascends:
         said = [d for d in said if d.choice != "gradient-of-the-loss"]
-        said.insert(0, names.named("ascent-descent-sign"))
+        said.insert(0, names.downhill(solve.gradient is not None, number != 0.0))
     verdict.explain(said, declared)
     wanted = declared.get("damping")
     if wanted is not None and number == 0.0 and wanted <= solve.hidden:
@@ -194,10 +219,9 @@ def _conclude(
         verdict.status = "fail"
         verdict.reason = f"damping λ = {wanted:g} is declared, the solve shows λ = {number:.6g}"
     elif solve.damping and not _same(number, solve.damping):
-        verdict.status = "fail"
-        verdict.reason = (
-            f"the product is damped by λ = {solve.damping:.6g}, the solve by λ = {number:.6g}"
-        )
+        note = f"the product is damped by λ = {solve.damping:.6g}, the solve by λ = {number:.6g}"
+        verdict.reason = note
+        verdict.explain([names.named("two-dampings", note=note), *verdict.diagnoses], declared)
 
 
 def _same(a: float, b: float) -> bool:
@@ -212,7 +236,7 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
     extras = [0.0]
     if declared.get("damping", 0.0) > solve.damping:
         extras.insert(0, float(declared["damping"]) - solve.damping)
-    match = iterates.find(x, krylov, extras, int(wanted) if wanted else None)
+    match = iterates.find(x, krylov, extras, int(wanted) if wanted else None, solve.damping)
     if match is None:
         if verdict.status != "fail":
             unsolved.mistaken(x, krylov, verdict)
@@ -223,6 +247,9 @@ def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verd
             unsolved.undecided(x, solve, verdict, declared)
             return verdict.status != "fail"
         return False
+    drifted = match.error > LOOSE and not match.solved and krylov.unit < iterates.SINGLE
+    if drifted and unsolved.spectral_function(x, solve, verdict, declared):
+        return verdict.status != "fail"
     total = solve.damping + match.extra
     said = [names.named("gradient-of-the-loss")] if match.sign < 0 else []
     said += [names.named("damping", total)] if total else []

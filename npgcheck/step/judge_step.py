@@ -32,6 +32,10 @@ NOTABLY = 2.0 / 3.0
 SLACK = 1.5
 #: A step whose KL is max_kl this closely was made so long.
 REACHED = 1e-3
+#: Two vectors with fewer entries than this may be parallel by accident.
+FEWEST = 3
+#: … or by rounding, where that is more than this share of them.
+ROUGHLY = 1e-3
 #: A step within this of its direction (relative) and of its length is along it and as long.
 LENGTH = 1e-6
 
@@ -50,6 +54,7 @@ class Taken:
         gradient: (D,), the user's g, or None.
         own: xᵀ(F + λI)x by the user's own product, or None.
         unknown: whether λ is not known: the solve was not judged, and may be damped in the solver.
+        judged: the verdict on the gradient, or None.
     """
 
     delta: Array
@@ -61,6 +66,7 @@ class Taken:
     gradient: Array | None = None
     own: float | None = None
     unknown: bool = False
+    judged: Verdict | None = None
 
 
 def judge(probes: Probes, theta: Array, taken: Taken, declared: dict[str, Any]) -> Verdict:
@@ -70,7 +76,9 @@ def judge(probes: Probes, theta: Array, taken: Taken, declared: dict[str, Any]) 
     if not np.any(taken.delta):
         return _unchanged(probes, theta, taken, verdict)
     problem = _off_direction(probes, taken, verdict)
-    if problem:
+    if problem and _is_the_step(theta + taken.delta, taken, probes.unit):
+        verdict.explain([names.named("update-returns-the-step")], declared)
+    elif problem:
         verdict.status, verdict.reason = "fail", problem
     else:
         _length(probes, theta, taken, verdict, declared)
@@ -110,6 +118,18 @@ def _off_direction(probes: Probes, taken: Taken, verdict: Verdict) -> str:
     return f"the step is not along the direction (cosine {cosine:.6f}); was it overwritten?"
 
 
+def _is_the_step(new: Array, taken: Taken, unit: float) -> bool:
+    """Whether θ' itself is along x, where θ' − θ is not: θ was not added."""
+    x = taken.direction
+    if x is None or len(x) < FEWEST:
+        return False
+    factor = float(x @ new) / float(x @ x)
+    off = float(np.linalg.norm(new - factor * x))
+    size = float(np.linalg.norm(new))
+    allowed = CONSTANT * (taken.rounding + unit * size)
+    return off <= allowed <= ROUGHLY * size
+
+
 def _length(
     probes: Probes, theta: Array, taken: Taken, verdict: Verdict, declared: dict[str, Any]
 ) -> None:
@@ -123,13 +143,13 @@ def _length(
     delta_kl = taken.max_kl
     said: list[Diagnosis] = []
     slope = expected_gain(probes, delta)
-    if slope < 0:
-        verdict.diagnoses = (names.named("ascent-descent-sign"),)
-        verdict.status = "fail"
-        verdict.reason = f"the step lowers the surrogate: gᵀΔ = {slope:.3g}"
+    if slope < 0 and _is_misled(taken, slope, verdict, declared):
         return
     if delta_kl is None:
-        verdict.explain(said, declared)
+        if slope < 0:
+            _downhill(taken, False, verdict)
+        else:
+            verdict.explain(said, declared)
         return
     if not model > 0:
         verdict.status, verdict.reason = "fail", "the step changes no output of the policy"
@@ -145,6 +165,9 @@ def _length(
     )
     verdict.numbers.update(reverse=reverse, damped=damped)
     found = recognise(_measures(taken, verdict, model, damped), tolerance)
+    if slope < 0:
+        _downhill(taken, found.known and not found.note, verdict)
+        return
     fraction, rule = found.fraction, found.rule
     verdict.numbers.update(fraction=fraction, shrinks=found.shrink)
     if found.known and not rule and abs(damped / model - 1.0) > 2.0 * tolerance:
@@ -161,7 +184,7 @@ def _length(
         return
     if rule == "damped-length":
         said.append(names.named("damped-length"))
-    full = abs(fraction - 1.0) <= tolerance
+    full, equals = abs(fraction - 1.0) <= tolerance, False
     if fraction > 1.0 + tolerance and not within:
         verdict.status = "fail"
         verdict.reason = (
@@ -171,13 +194,21 @@ def _length(
         return
     if found.epsilon:
         verdict.reason = f"{found.epsilon}: {fraction:.4g} of what max_kl allows"
-    if not within or gain <= -_gain_rounding(probes):
+    loses = gain <= -_gain_rounding(probes)
+    if within and loses and _gradient_is_wrong(taken):
+        # the search may have looked at the surrogate of that gradient
+        verdict.status, verdict.explained_by = "fail", "policy_gradient"
+        verdict.reason = f"the step was accepted with the gain {gain:.3g}"
+        return
+    if not within or loses:
         if not within and not full and realised <= SLACK * delta_kl:
             said.append(names.named("kl-slack-1.5"))
         elif within and (full or found.known):
             said.append(names.named("surrogate-not-checked"))
+            equals = full
         elif full or (taken.unknown and fraction < 1.0 and not within):
             said.append(names.named("kl-not-checked"))
+            equals = full
         else:
             verdict.status = "fail"
             what = (
@@ -195,6 +226,8 @@ def _length(
             )
             return
         verdict.reason = verdict.reason or f"{fraction:.4g} of what max_kl allows"
+    if equals:  # one step does not tell whether the search found another one
+        said[-1:] = names.together(said[-1:], [[names.named("line-search-overwritten")]])
     verdict.explain(said, declared)
     reached = abs(max(realised, reverse) / delta_kl - 1.0) <= REACHED
     unknown = taken.unknown or _hidden_damping(taken, model) > tolerance
@@ -208,6 +241,44 @@ def _length(
         f"{fraction:.6g} of what max_kl allows: no usual line search shrinks by that, and no known "
         "formula gives it; declare line_search='kl_and_improvement' where yours does"
     )
+
+
+def _gradient_is_wrong(taken: Taken) -> bool:
+    return taken.judged is not None and taken.judged.status == "fail"
+
+
+def _is_misled(taken: Taken, slope: float, verdict: Verdict, declared: dict[str, Any]) -> bool:
+    """Whether a step that goes down follows a gradient or a direction that is wrong by itself."""
+    verdict.status = "fail"
+    verdict.reason = f"the step lowers the surrogate: gᵀΔ = {slope:.3g}"
+    g, judged, x = taken.gradient, taken.judged, taken.lower
+    if g is not None and judged is not None:
+        flipped = any(d.choice == "gradient-of-the-loss" for d in judged.diagnoses)
+        ascends = float(g @ taken.delta) * (-1.0 if flipped else 1.0) > 0.0
+        others = [d for d in judged.diagnoses if d.choice != "gradient-of-the-loss"]
+        if ascends and judged.status == "fail":
+            verdict.explained_by = judged.quantity
+            return True
+        if ascends and others:  # another gradient by convention: normalised advantages, say
+            verdict.explain(others, declared)
+            verdict.reason += ", but it goes up for the gradient that was given"
+            return True
+    if x is not None and x.status == "fail" and verdict.numbers.get("factor", 0.0) > 0.0:
+        verdict.explained_by = x.quantity
+        return True
+    return False
+
+
+def _downhill(taken: Taken, fits: bool, verdict: Verdict) -> None:
+    """Names a step that goes down; `fits` where it is as long as a trust region's."""
+    sign, special = names.named("ascent-descent-sign"), names.named("step-downhill")
+    upward = taken.direction is not None and verdict.numbers.get("factor", 0.0) < 0.0
+    if fits and upward:
+        verdict.diagnoses = tuple(names.together([special], [[sign]]))
+    elif fits and taken.direction is None:
+        verdict.diagnoses = tuple(names.together([sign], [[special]]))
+    else:
+        verdict.diagnoses = (sign,)
 
 
 def _hidden_damping(taken: Taken, model: float) -> float:
@@ -279,11 +350,17 @@ def _unchanged(probes: Probes, theta: Array, taken: Taken, verdict: Verdict) -> 
         verdict.reason = "θ is unchanged, and the direction moves nothing"
         return verdict
     sign = 1.0 if expected_gain(probes, x) >= 0 else -1.0
+    if sign < 0 and taken.lower is not None and taken.lower.status == "fail":
+        verdict.status, verdict.explained_by = "fail", taken.lower.quantity
+        verdict.reason = "θ is unchanged: the direction that was given goes down"
+        return verdict
     full = sign * np.sqrt(2.0 * taken.max_kl / form) * x
     for share in SHARES:
         tried = Taken(full * share, 0.0, x, taken.damping, taken.max_kl, None)
         if _longer_is_fine(probes, theta, tried, 1.0):
             verdict.status = "fail"
+            if _gradient_is_wrong(taken):
+                verdict.explained_by = "policy_gradient"
             verdict.reason = (
                 f"θ is unchanged, although {share:g} of the longest step keeps KL ≤ max_kl and "
                 "improves the surrogate"

@@ -49,7 +49,7 @@ class Krylov:
         self.basis: list[Array] = [self.right / self.norm]
         self._images: list[Array] = []
         self.exhausted = False
-        self._plain: dict[tuple[float, float, bool], _Iteration] = {}
+        self._plain: dict[tuple[float, bool], _Iteration] = {}
 
     def grow(self, k: int) -> bool:
         """Makes K_k available; False where the spaces stop growing before."""
@@ -114,18 +114,17 @@ class Krylov:
         first[0] = self.norm
         return self.combine(np.linalg.lstsq(across, first, rcond=None)[0])
 
-    def plain(self, k: int, damping: float, epsilon: float = 0.0, wobble: bool = False) -> Array:
+    def plain(self, k: int, damping: float, wobble: bool = False) -> Array:
         """The k-th iterate of conjugate gradient as code runs it, in the user's precision.
 
         Args:
             k: iterations.
             damping: λ beyond what the product carries.
-            epsilon: added to both denominators, as some code does against division by zero.
             wobble: round every product and sum a little differently, as other code would.
         """
-        key = (damping, epsilon, wobble)
+        key = (damping, wobble)
         if key not in self._plain:
-            self._plain[key] = _Iteration(self, damping, epsilon, wobble)
+            self._plain[key] = _Iteration(self, damping, wobble)
         return self._plain[key].at(k)
 
     def rounding(self, k: int, damping: float) -> float:
@@ -159,10 +158,10 @@ class Krylov:
 class _Iteration:
     """Conjugate gradient from zero (Hestenes & Stiefel 1952), kept where it stands."""
 
-    def __init__(self, system: Krylov, damping: float, epsilon: float, wobble: bool) -> None:
+    def __init__(self, system: Krylov, damping: float, wobble: bool) -> None:
         self.kind: Any = np.float32 if system.unit > 1e-12 else np.float64
         self.product, self.unit = system.product, system.unit
-        self.damping, self.epsilon = damping, epsilon
+        self.damping = damping
         self.random = np.random.default_rng(0) if wobble else None
         self.r: Array = system.right.astype(self.kind)
         self.p: Array = self.r.copy()
@@ -182,7 +181,7 @@ class _Iteration:
             # C u, as in every budget: the rounding of another product, and of the sums around it
             noise = CONSTANT * self.unit * self.random.standard_normal(len(z))
             z = z * (1.0 + noise).astype(self.kind)
-        bottom = float(self.p @ z) + self.epsilon
+        bottom = float(self.p @ z)
         if not bottom > 0 or self.rr == 0.0:
             self.ended = True
             return
@@ -190,6 +189,6 @@ class _Iteration:
         x = self.made[-1].astype(self.kind) + alpha * self.p
         self.r = self.r - alpha * z
         new = float(self.r @ self.r)
-        self.p = self.r + self.kind(new / (self.rr + self.epsilon)) * self.p
+        self.p = self.r + self.kind(new / self.rr) * self.p
         self.rr = new
         self.made.append(x.astype(np.float64))

@@ -33,6 +33,8 @@ _FIELDS = {
 MIXED_DIGITS = (1.5, 3.5)
 #: What is said of a mean over the rows that leaves the given weights out.
 UNWEIGHTED = "it is the plain mean over the rows: the weights that are given do not enter"
+#: Names of a gradient with the other sign.
+FLIPS = ("negative-score", "advantage-negated", "gradient-of-the-loss")
 #: The cost of the cheapest explanation that is not what was asked for.
 ONE_CONVENTION = (1, 1.0)
 #: Explanations that cost so much hold two bugs.
@@ -71,6 +73,16 @@ def together(diagnoses: list[Diagnosis], others: Iterable[list[Diagnosis]]) -> l
     return [replace(diagnoses[0], alternatives=equals), *diagnoses[1:]]
 
 
+def downhill(gradient_is_known: bool, is_damped: bool) -> Diagnosis:
+    """The name of x = −F⁻¹g, with what else makes it.
+
+    A gradient that is known was not flipped; λ is not what it would be beside −F.
+    """
+    others = [] if gradient_is_known else list(FLIPS)
+    others += ["cg-negated"] if is_damped else ["fisher-negated", "cg-negated"]
+    return together([named("ascent-descent-sign")], [[named(name)] for name in others])[0]
+
+
 def cost(names: Iterable[str]) -> tuple[int, float]:
     """What an explanation costs: bugs before all, then how many choices, then their kinds."""
     kinds = [entry(name).kind for name in names]
@@ -97,6 +109,8 @@ def keyword(diagnosis: Diagnosis) -> str:
     """The field of Conventions that declares this choice, or ""."""
     if diagnosis.choice in _FIELDS:
         return _FIELDS[diagnosis.choice]
+    if diagnosis.stage == "damping" and diagnosis.choice != "damping":
+        return ""  # Conventions(damping=λ) is F + λI, and no other use of λ
     if diagnosis.choice in _VALUES or diagnosis.value is not None:
         return KEYWORD.get(diagnosis.stage, "")
     return ""

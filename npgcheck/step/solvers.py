@@ -42,12 +42,20 @@ OTHERS, OTHERS_LEAST, OTHERS_MOST = 0.25, 2e-3, 2e-2
 #: The same for a minimal residual, within the Krylov spaces, in double and in single precision (10
 #: iterations of MINRES in scipy: 0.015). Such iterates fall short: xᵀ(F + λI)x ≤ gᵀx.
 RESIDUAL_DOUBLE, RESIDUAL_SINGLE = 1e-3, 0.03
+#: An iterate of MINRES is told from other vectors up to this distance, relative, and not beyond:
+#: rounding in single precision on a singular F would allow per cents.
+CLOSEST = 1e-3
+#: x is as long as a quotient by round-off when its curvature makes it this share of 1/u; it lies in
+#: a span to so many round-offs, and two numbers agree to the last number.
+HUGE, SPANNED, EXACTLY = 1e-3, 1e3, 1e-8
 #: Wrong recurrences are run for so many iterations.
 LONGEST = 128
 #: A λ that is a number of two digits up to this part was written by someone.
 ROUND = 1e-5
 #: A residual below this share of g is an approximate solution, whatever made it.
 APPROXIMATE = 0.01
+#: A solution that leaves the Krylov spaces by more than this share of its length started elsewhere.
+LEAVES = 1e-6
 #: … and one above this many times g is none: iterates need not make the residual smaller.
 LARGEST = 10.0
 #: A wrong recurrence is told when x is this near to its run, relative to its length, and nearer to
@@ -86,7 +94,7 @@ def mistaken(x: Array, krylov: Krylov, extra: float = 0.0) -> Mistaken | None:
         return None
     inside = krylov.coordinates(x, last)
     outside = float(np.linalg.norm(x - krylov.combine(inside)))
-    x = inside[:size]
+    x, coordinates = inside[:size], inside / krylov.norm
     outside = float(np.hypot(outside, np.linalg.norm(inside[size:])))
     matrix = krylov.projected(size) + extra * np.eye(size)
     right = krylov.norm * np.eye(size)[0]
@@ -102,8 +110,35 @@ def mistaken(x: Array, krylov: Krylov, extra: float = 0.0) -> Mistaken | None:
             if is_told(made):
                 return Mistaken(name, note, k)
     spectrum, vectors = np.linalg.eigh(matrix)
+    if _divides_by_nothing(coordinates, outside / krylov.norm, krylov.unit, matrix[0, 0]):
+        return Mistaken("cg-stale-curvature", "", 0)
     if spectrum[0] > 0 and is_told(vectors @ (vectors.T @ right / np.sqrt(spectrum))):
         return Mistaken("square-root-of-F", "", 0)
+    return None
+
+
+def _divides_by_nothing(x: Array, outside: float, unit: float, curvature: float) -> bool:
+    """Whether x is as long as 1/u, and in the span of g and Mg.
+
+    With z = Mp of the first direction, pᵀz of the second one is zero, and α = rᵀr/pᵀz is what
+    rounding leaves: its digits are accidents, its size and the span are not.
+    """
+    beyond = float(np.hypot(outside, np.linalg.norm(x[2:])))
+    length = float(np.linalg.norm(x))
+    huge = length * curvature > HUGE / unit and abs(x[1]) > INSIDE * length
+    return huge and beyond <= SPANNED * unit * length
+
+
+def forgetful(factor: float, curvature: float, unit: float) -> int | None:
+    """k where x = factor · g is what k iterations with r ← r − αp give, with gᵀMg = curvature gᵀg.
+
+    Every vector of that recurrence is a multiple of g.
+    """
+    runs = _changed(forgets_matrix=True)(np.array([[curvature]]), np.ones(1))
+    accuracy = max(EXACTLY, SPANNED * unit)
+    for k, made in enumerate(_finite(runs, LONGEST), start=1):
+        if k > 1 and abs(made[0] - factor) <= accuracy * abs(factor):
+            return k
     return None
 
 
@@ -112,16 +147,21 @@ def minimal_residual(x: Array, krylov: Krylov) -> int | None:
     size = float(np.linalg.norm(x))
     for k in range(2, krylov.grown + 1):
         made = krylov.minimal_residual(k)
-        if float(np.linalg.norm(x - made)) <= max(krylov.rounding(k, 0.0), 1e-9) * size:
+        allowed = min(max(krylov.rounding(k, 0.0), 1e-9), CLOSEST)
+        if float(np.linalg.norm(x - made)) <= allowed * size:
             return k
     return None
 
 
 def inside(x: Array, krylov: Krylov) -> bool:
     """Whether x lies in the largest Krylov space there is."""
+    return _outside(x, krylov) <= min(AT_MOST, max(INSIDE, ROUND_OFFS * krylov.unit))
+
+
+def _outside(x: Array, krylov: Krylov) -> float:
+    """By how much x leaves the largest Krylov space there is, relative to its length."""
     rest = x - krylov.combine(krylov.coordinates(x, krylov.grown))
-    allowed = min(AT_MOST, max(INSIDE, ROUND_OFFS * krylov.unit))
-    return float(np.linalg.norm(rest)) <= allowed * float(np.linalg.norm(x))
+    return float(np.linalg.norm(rest) / np.linalg.norm(x))
 
 
 def undetermined(x: Array, krylov: Krylov, damped: bool) -> float | None:
@@ -152,7 +192,14 @@ def approximates(x: Array, krylov: Krylov, held: float | None = 0.0) -> str:
     sign = -1.0 if float(x @ krylov.right) < 0 else 1.0
     left = krylov.left_over(sign * x, 0.0)
     if left <= APPROXIMATE:
-        return f"it solves the system up to a residual of {100 * left:.2g} %"
+        text = f"it solves the system up to a residual of {100 * left:.2g} %"
+        outside = _outside(x, krylov)
+        if krylov.unit < SINGLE and outside > LEAVES:
+            text += (
+                f", and leaves the Krylov spaces of g by {100 * outside:.2g} % of its length, as "
+                "from a start that is not zero (random-start, say), or with a preconditioner"
+            )
+        return text
     allowed = min(OTHERS_MOST, max(OTHERS_LEAST, OTHERS * _lost(krylov) ** 0.5))
     if left <= LARGEST and abs(_gap(x, krylov)) <= allowed:
         return "gᵀx = xᵀ(F + λI)x, as for a preconditioned iterate"
@@ -234,6 +281,12 @@ def _residuals(matrix: Array, right: Array) -> Iterator[Array]:
     return (right - matrix @ state.x for state in run(matrix, right))
 
 
+def _first_curvature(matrix: Array, right: Array) -> Iterator[Array]:
+    """α with pᵀMp of the first direction, while r ← r − αMp is right."""
+    first = float(right @ matrix @ right)
+    return (state.x for state in run(matrix, right, step=lambda square, _: square / first))
+
+
 def _changed(**rules: Any) -> Callable[[Array, Array], Iterator[Array]]:
     return lambda matrix, right: (state.x for state in run(matrix, right, **rules))
 
@@ -246,8 +299,13 @@ RECURRENCES: tuple[tuple[str, str, Callable[[Array, Array], Iterator[Array]]], .
     ("cg-beta-is-one", "", _changed(beta=lambda new, old: 1.0)),
     ("cg-step-is-one", "", _changed(step=lambda square, curvature: 1.0)),
     ("cg-residual-forgets-the-matrix", "", _changed(forgets_matrix=True)),
+    ("cg-step-is-one", "", _changed(unit_step=True)),
     ("cg-stale-curvature", "", _changed(stale_curvature=True)),
+    ("cg-stale-curvature", "", _changed(stale_curvature=True, squares=True)),
+    ("cg-stale-curvature", "", _changed(stale_curvature=True, guarded=True)),
+    ("cg-stale-curvature", "", _first_curvature),
     ("cg-returns-the-residual", "", _residuals),
+    ("cg-returns-the-residual", "", lambda m, b: (state.p for state in run(m, b))),
     ("", "p ← r + βp takes the residual from before the step", _changed(old_residual=True)),
     ("", "rᵀr of the first residual is used throughout", _changed(first_square=True)),
 )

@@ -42,3 +42,8 @@ class Solve:
     def of_the_loss(self) -> bool:
         """Whether the user's gradient is that of −L."""
         return any(d.choice == "gradient-of-the-loss" for v in self.lower for d in v.diagnoses)
+
+    def misled(self, x: Array) -> bool:
+        """Whether x goes up for a gradient of the user's that is wrong by itself."""
+        wrong = any(v.quantity == "policy_gradient" and v.status == "fail" for v in self.lower)
+        return wrong and self.gradient is not None and float(self.gradient @ x) > 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.conformance.round_numbers import written
-from npgcheck.step import fit, iterates, names, solvers, variants
+from npgcheck.step import epsilon, fit, iterates, names, solvers, spectral, variants
 from npgcheck.step.iterates import SINGLE
 from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes
@@ -39,12 +39,17 @@ def without_the_system(
         return
     if solve.gradient is not None and parallel(x, solve.gradient, solve, verdict):
         return
-    if verdict.numbers["sign"] < 0 and not solve.of_the_loss and not solve.ascends:
-        verdict.diagnoses = (names.named("ascent-descent-sign"),)
-        return
     wanted = declared.get("damping", solve.damping or None)
     # plain runs that lose orthogonality keep gᵀx = xᵀ(F + λI)x to this
     slack = solvers.SELF_CONSISTENT * verdict.numbers["gained"] if solve.unit > SINGLE else 0.0
+    if verdict.numbers["sign"] < 0 and not solve.of_the_loss and not solve.ascends:
+        if solve.misled(x):
+            verdict.explained_by = "policy_gradient"
+            return
+        if implied >= -budget - slack:
+            damped = implied > 10.0 * budget
+            verdict.diagnoses = (names.downhill(solve.gradient is not None, damped),)
+            return
     if implied < -budget - slack:
         verdict.reason = (
             "xᵀFx exceeds gᵀx, which no iterate of conjugate gradient does, damped or not"
@@ -105,6 +110,17 @@ def parallel(x: Array, g: Array, solve: Solve, verdict: Verdict) -> bool:
             verdict.explain(said, {})
             verdict.numbers["damping"] = number
             return True
+    if krylov is not None and abs(factor - 1) >= 1e-6:
+        curvature = float(g @ krylov.product(g)) / norm**2
+        if (k := solvers.forgetful(factor, curvature, krylov.unit)) is not None:
+            verdict.status = "fail"
+            note = (
+                f"x = {factor:.6g} · g, as {k} iterations with r ← r − αp in place of r − αMp give"
+            )
+            said = [names.named("cg-residual-forgets-the-matrix", note=note)]
+            equal = [names.named("preconditioner-not-applied")]
+            verdict.diagnoses = tuple(names.together(said, [equal]))
+            return True
     note = "x is g itself" if abs(factor - 1) < 1e-6 else f"x = {factor:.6g} · g"
     verdict.status = "fail"
     verdict.diagnoses = (names.named("preconditioner-not-applied", note=note),)
@@ -123,9 +139,9 @@ def facts(x: Array, solve: Solve, verdict: Verdict) -> bool:
     first = iterates.holding(x, krylov)
     if first is None:
         return False
-    if (run := iterates.biased(x, krylov, first)) is not None:
-        k, epsilon = run
-        said = [names.named("CG-denominator-eps", epsilon), names.named("truncated-cg", float(k))]
+    if (run := epsilon.find(x, krylov)) is not None:
+        k, number = run
+        said = [names.named("CG-denominator-eps", number), names.named("truncated-cg", float(k))]
         verdict.explain(said, {})
         return True
     factor = iterates.multiple(x, krylov, first)
@@ -161,11 +177,27 @@ def mistaken(x: Array, krylov: Krylov, verdict: Verdict) -> bool:
     return True
 
 
+def spectral_function(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> bool:
+    """Whether x is made from the user's matrix by a direct solve that has a name."""
+    assert solve.krylov is not None
+    product = next((v for v in solve.lower if v.quantity == "fisher_vector_product"), None)
+    is_known = product is not None and product.status in ("pass", "deviates")
+    said = spectral.explain(x, solve.krylov, solve.damping, is_known)
+    if not said:
+        return False
+    verdict.reason = ""
+    verdict.numbers["damping"] = solve.damping
+    verdict.explain(said, declared)
+    if broken := spectral.held_to(said, declared.get("damping")):
+        verdict.status, verdict.reason = "fail", broken
+    return True
+
+
 def undecided(x: Array, solve: Solve, verdict: Verdict, declared: dict[str, Any]) -> None:
     """What is left to be said: a wrong recurrence, another right solver, or neither."""
     krylov = solve.krylov
     assert krylov is not None
-    if mistaken(x, krylov, verdict):
+    if mistaken(x, krylov, verdict) or spectral_function(x, solve, verdict, declared):
         return
     apart = solvers.undetermined(x, krylov, bool(solve.damping))
     held = float(declared.get("damping") or 0.0) - solve.damping

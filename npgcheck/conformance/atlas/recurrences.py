@@ -41,6 +41,7 @@ def run(
     unit_step: bool = False,
     guarded: bool = False,
     first_curvature: bool = False,
+    squares: bool = False,
 ) -> Iterator[State]:
     """The states from the first iteration on, until it has converged.
 
@@ -57,6 +58,7 @@ def run(
         guarded: with a stale Mp, α is rᵀr/pᵀMp, and the iteration ends where that is no more
             positive; else it is rᵀp/pᵀMp.
         first_curvature: with a stale Mp, α is rᵀr/pᵀMp with pᵀMp of the first direction, too.
+        squares: with a stale Mp, α is rᵀr/pᵀMp, whatever its sign.
     """
     x, r, p = np.zeros(len(right)), np.array(right, dtype=float), np.array(right, dtype=float)
     image = matrix @ p
@@ -70,7 +72,7 @@ def run(
             return
         if guarded and curvature <= 0.0:
             return
-        other = stale_curvature and not (guarded or first_curvature)
+        other = stale_curvature and not (guarded or first_curvature or squares)
         numerator = first if first_square else float(r @ p) if other else square
         length, before = step(numerator, curvature), r
         x, r = x + (p if unit_step else length * p), r - length * (p if forgets_matrix else image)

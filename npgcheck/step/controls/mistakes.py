@@ -9,8 +9,16 @@ from npgcheck.step.controls.wrong_lengths import LENGTHS
 from npgcheck.step.controls.wrong_products import PRODUCTS
 from npgcheck.step.controls.wrong_readings import READINGS
 from npgcheck.step.controls.wrong_solves import SOLVES
+from npgcheck.step.controls.wrong_spectral import SPECTRAL
 from npgcheck.step.controls.wrong_systems import SYSTEMS
 
 MISTAKES: tuple[Mistake, ...] = (
-    *PARTS, *READINGS, *PRODUCTS, *DIVERGENCES, *SOLVES, *SYSTEMS, *LENGTHS,
-)  # fmt: skip
+    *PARTS,
+    *READINGS,
+    *PRODUCTS,
+    *DIVERGENCES,
+    *SOLVES,
+    *SPECTRAL,
+    *SYSTEMS,
+    *LENGTHS,
+)

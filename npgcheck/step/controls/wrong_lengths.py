@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npgcheck.step.controls.trpo import Step
-from npgcheck.step.controls.wrong import Mistake
+from npgcheck.step.controls.wrong import Mistake, _changed
 
 Array = np.ndarray
 
@@ -38,6 +38,9 @@ LENGTHS: tuple[Mistake, ...] = (
     Mistake("√(4δ/xᵀFx)", _T, "factor-two", _times(lambda d, q, x: (4 * d / q) ** 0.5)),
     Mistake("√(δ/xᵀFx), then 0.9 twice (double)", _T, "factor-two",
             _times(lambda d, q, x: 0.9**2 * (d / q) ** 0.5)),
+    Mistake("−√(2δ/xᵀFx)", _T, "step-downhill", _times(lambda d, q, x: -((2 * d / q) ** 0.5))),
+    Mistake("θ′ = √(2δ/xᵀFx) x, without θ", _T, "update-returns-the-step",
+            _changed("move", lambda s, right, x: right(x) - s.theta)),
     Mistake("0.93 of the step (double)", _T, "",
             _times(lambda d, q, x: 0.93 * (2 * d / q) ** 0.5), (), "deviates"),
 )  # fmt: skip

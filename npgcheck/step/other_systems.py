@@ -89,8 +89,9 @@ def _fits(
             continue
         budgets = matrix.budgets + abs(c) * side.budgets
         _, shift = fit.estimate(y - c * exact, 0.0 * exact, budgets, shifted, False)
-        for number in [0.0, *(n for n in roundest(-shift) if n > 0)]:
-            fitted = fit.compare(y, exact, budgets, c, -number, shifted)
+        # F x + λ'x = c g is (F/c + λI) x = g with λ = λ'/c: an odd λ is a factor of all of it
+        for number in [0.0, *(n for n in roundest(-shift / c) if n > 0 and fit.is_round(n))]:
+            fitted = fit.compare(y, exact, budgets, c, -number * c, shifted)
             more = [names.named("damping", number)] if number else []
             found.append(([*said, *more], fitted))
     return found

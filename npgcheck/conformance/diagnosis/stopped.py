@@ -177,4 +177,6 @@ def _stop(matrix: Array, right: Array, x: Array, visible_part: Array, most: int)
 
 
 def _solved(matrix: Array, right: Array, x: Array) -> bool:
-    return float(np.linalg.norm(matrix @ x - right)) <= CONVERGED * float(np.linalg.norm(right))
+    with np.errstate(over="ignore"):  # a run that diverged has solved nothing
+        left = float(np.linalg.norm(matrix @ x - right))
+    return left <= CONVERGED * float(np.linalg.norm(right))

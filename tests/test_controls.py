@@ -170,6 +170,7 @@ ELSEWHERE = {
     "ten-cg-iterations",
     # beyond the seventh digit
     "single-precision-inside",
+    "kl-of-safe-probabilities",
     "gamma-in-single-precision",
     "agent-single-precision",
     "torch-single-precision",

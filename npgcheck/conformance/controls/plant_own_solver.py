@@ -131,6 +131,8 @@ class OneImage(OwnSolver):
         yield here, misfit
         while curvature > 0.0:
             before = float(misfit @ misfit)
+            if before > 1e100:  # it diverges, and is stopped before it overflows
+                return
             here = here + before / curvature * towards
             misfit = misfit - before / curvature * image
             towards = misfit + float(misfit @ misfit) / before * towards

@@ -121,11 +121,11 @@ def bernoulli(dimensions: int) -> Head:
     """One logit per binary action."""
 
     def chance(z: Array) -> Array:
-        return 1 / (1 + np.exp(-z))
+        return 0.5 * (1 + np.tanh(0.5 * z))  # the logistic function, without overflow
 
     def kl(z: Array, new: Array) -> Array:
         p = chance(z)
-        return (p * (z - new) - np.log1p(np.exp(z)) + np.log1p(np.exp(new))).sum(axis=1)
+        return (p * (z - new) - np.logaddexp(0, z) + np.logaddexp(0, new)).sum(axis=1)
 
     return Head(
         "bernoulli",
@@ -133,7 +133,7 @@ def bernoulli(dimensions: int) -> Head:
         0,
         lambda z: z,
         lambda rng, z: (rng.random(z.shape) < chance(z)).astype(z.dtype),
-        lambda z, a: (a * z - np.log1p(np.exp(z))).sum(axis=1),
+        lambda z, a: (a * z - np.logaddexp(0, z)).sum(axis=1),
         lambda z, a: a - chance(z),
         lambda z, u: chance(z) * (1 - chance(z)) * u,
         kl,

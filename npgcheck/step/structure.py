@@ -33,7 +33,7 @@ CLOSE = 1e-6
 #: costs a dozen evaluations of the network.
 BLOCKS, DIRECTIONS = 3, 3
 #: F joins two blocks where a product between them is so many budgets from zero.
-VISIBLE = 10.0
+VISIBLE = 2.0
 
 
 def part_of(
@@ -84,9 +84,9 @@ def _blocks(probes: Probes, matrix: Array, filled: Array, u: float) -> list[Diag
             y.append(float(v @ matrix @ w))
             exact.append((form.value, form.error + u * form.size))
             shifted.append(float(v @ w))
-        v, w = inside[0], probes.vectors[0] - inside[0]
-        between = probes.rows.form(true.curvature, v, w, true.weights)
-        joined |= abs(between.value) > VISIBLE * (between.error + u * between.size)
+        for v, whole in zip(inside, probes.vectors, strict=False):
+            between = probes.rows.form(true.curvature, v, whole - v, true.weights)
+            joined |= abs(between.value) > VISIBLE * (between.error + u * between.size)
     if not joined:  # F itself is zero between these blocks: nothing was cut
         return []
     value, off = np.array(exact).T

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from judging import named, result, statuses, subject, verify
 
+from npgcheck.conformance import valleys
 from npgcheck.conformance.atlas import ATLAS
 from npgcheck.conformance.choices import left_out
 from npgcheck.conformance.controls._exact import ExactSoftmax
-from npgcheck.conformance.diagnosis import estimate, question
+from npgcheck.conformance.diagnosis import question
 from npgcheck.conformance.diagnosis.pipeline import Base
 from npgcheck.conformance.diagnosis.reach import ancestors, reaches
 from npgcheck.conformance.wording import formula_text
@@ -190,9 +191,9 @@ def test_numbers_are_found_in_narrow_valleys():
     def misfit(x):
         return min(abs(x - 0.4), 0.05)
 
-    low, high = estimate.bracket(misfit, 0.1, 1.0)
+    low, high = valleys.bracket(misfit, 0.1, 1.0)
     assert low < 0.4 < high
-    assert estimate.minimise(misfit, low, high) == pytest.approx(0.4, rel=1e-9)
+    assert valleys.minimise(misfit, low, high) == pytest.approx(0.4, rel=1e-9)
 
 
 def test_bases_are_hashable_and_small():

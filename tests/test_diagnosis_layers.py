@@ -211,3 +211,20 @@ def test_the_example_beside_facts_is_one_that_they_count(monkeypatch):
     assert not found.diagnosis
     with pytest.raises(AssertionError, match="outside"):  # a name may be shown on a smaller one
         verify(subject(policy_gradient=flipped), G)
+
+
+class EighteenSweeps(ExactSoftmax):
+    """V ← r + γPV from zero, eighteen times: far off only where γ is near one."""
+
+    def value(self, problem):
+        chain, rewards = self.chain(problem), self.mean_reward(problem)
+        v = np.zeros(len(rewards))
+        for _ in range(18):
+            v = rewards + problem.mdp.discount * (chain @ v)
+        return v
+
+
+def test_a_mistake_that_few_answers_show_is_not_explained_by_a_wrong_convention():
+    """Under states that are weighted otherwise every answer is wrong, and seems to tell."""
+    report = npgcheck.verify(EighteenSweeps, only=(X, TP))
+    assert named(report, X) == named(report, TP) == {"value-sweeps-cut-off": 18.0}

@@ -1,5 +1,7 @@
 """A step of another policy, another system, or in another order: what is said, what is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from steps import check, make, names, result
@@ -183,3 +185,49 @@ def test_an_iterate_alone_is_left_open():
     step = make()
     report = check(step, "direction")
     assert result(report, "natural_gradient").status in ("skip", "deviates")
+
+
+# ---- observations --------------------------------------------------------------------------------
+
+
+def standardised(step):
+    o = step.observations
+    return replace(step, observations=(o - o.mean(axis=0)) / o.std(axis=0), changed={})
+
+
+def test_standardised_observations_are_told_of_each_part():
+    step = make()
+    there = standardised(step)
+    report = check(
+        step,
+        gradient=there.gradient(),
+        fisher_vector_product=there.fisher,
+        log_prob=there.log_prob(),
+    )
+    for quantity in ("policy_gradient", "fisher_vector_product", "log_prob"):
+        assert names(report, quantity) == ["features-normalised"]
+
+
+def test_what_is_nearly_right_is_not_called_normalised():
+    """Observations that are almost standardised, beside a gradient that is wrong by 1e-5."""
+    step = standardised(make())
+    step.observations = step.observations * (1.0 + 1e-5) + 1e-5
+    noise = np.random.default_rng(0).standard_normal(len(step.theta))
+    report = check(step, gradient=step.gradient() * (1.0 + 1e-5 * noise))
+    assert result(report, "policy_gradient").status == "fail"
+    assert not names(report, "policy_gradient")
+
+
+@pytest.mark.parametrize("kind", ["a list", "an array"])
+def test_a_policy_that_takes_its_own_observations_alone_is_not_asked_for_others(kind):
+    step = make()
+    rows = [list(row) for row in step.observations] if kind == "a list" else step.observations
+
+    def policy(theta, observations):
+        assert type(observations) is type(rows)
+        if not np.array_equal(observations, rows):
+            raise KeyError("no such state")
+        return step.policy(theta, step.observations)
+
+    report = check(step, policy=policy, observations=rows, gradient=standardised(step).gradient())
+    assert result(report, "policy_gradient").status == "fail"

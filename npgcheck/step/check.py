@@ -235,15 +235,16 @@ class _Check:
         both = ("policy_gradient", "fisher_vector_product")
         pair = [v for v in self.verdicts if v.quantity in both]
         entering = [v for v in pair if v.status in ("pass", "deviates")]
-        for verdict in pair:
-            # Σ ω_i …/N with ω as they were given, where ω/Σω is judged
-            times = verdict.numbers.get("times", 0.0)
-            if self.mean_weight != 1.0 and abs(times - self.mean_weight) <= 1e-9 * times:
-                verdict.reason = (
-                    f"it is the exact gradient times {self.mean_weight:.6g}, the mean of the "
-                    "weights: they are not brought to a sum of one"
-                )
-                entering.append(verdict)
+        gradient = next((v for v in pair if v.quantity == "policy_gradient"), None)
+        # Σ ω_i …/N with ω as they were given, where ω/Σω is judged
+        times = gradient.numbers.get("times", 0.0) if gradient is not None else 0.0
+        if self.mean_weight != 1.0 and abs(times - self.mean_weight) <= 1e-9 * times:
+            assert gradient is not None
+            gradient.reason = (
+                f"it is the exact gradient times {self.mean_weight:.6g}, the mean of the "
+                "weights: they are not brought to a sum of one"
+            )
+            entering.append(gradient)
         without = [v for v in pair if v.numbers.get("unweighted")]
         if len(pair) == 2 and len(without) == 1:
             other = next(v for v in pair if v is not without[0])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from npgcheck.conformance.atlas.recurrences import after, run
 from npgcheck.conformance.round_numbers import roundest
+from npgcheck.conformance.valleys import in_valley
 from npgcheck.step.iterates import spanned
 from npgcheck.step.krylov import Krylov
 
@@ -39,7 +39,9 @@ def find(x: Array, krylov: Krylov) -> tuple[int, float] | None:
         effect = float(np.linalg.norm(x - krylov.iterate(k, 0.0))) / size
         for both in (False, True):
             off = partial(_off, krylov.coordinates(x, k), matrix, right, both)
-            for epsilon in roundest(_minimum(off, near * np.geomspace(LEAST, MOST, GRID)))[:2]:
+            grid = [float(e) for e in near * np.geomspace(LEAST, MOST, GRID)]
+            best = int(np.nanargmin([off(e) for e in grid]))
+            for epsilon in roundest(in_valley(off, grid, best))[:2]:
                 if (left := off(epsilon)) <= CONFIRMED and effect > TELLING * left:
                     return k, epsilon
     return None
@@ -58,15 +60,3 @@ def _off(wanted: Array, matrix: Array, right: Array, both: bool, epsilon: float)
             states = run(matrix, right, step=quotient)
         made = after(states, len(right), len(right)).x
         return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
-
-
-def _minimum(f: Callable[[float], float], grid: Array) -> float:
-    """Where f is least, between the neighbours of the best number of a grid."""
-    from scipy.optimize import minimize_scalar
-
-    best = int(np.nanargmin([f(float(e)) for e in grid]))
-    ends = np.log(grid[[max(best - 1, 0), min(best + 1, len(grid) - 1)]])
-    found = minimize_scalar(
-        lambda t: f(float(np.exp(t))), bounds=ends, method="bounded", options={"xatol": 1e-9}
-    )
-    return float(np.exp(found.x))

@@ -91,7 +91,6 @@ def judge(
         verdict.reason = "no known choice explains it" + fact
         return verdict
     said, fitted = names.together(best.said, best.equals), best.fitted
-    verdict.status = "pass"
     verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
     verdict.numbers.update(damping=fitted.shift, factor=fitted.factor)
     verdict.explain(said, declared)

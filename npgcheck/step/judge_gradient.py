@@ -79,8 +79,6 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
     if not gradient.any() and not fitted.holds:
         note = "it is zero: the graph is cut somewhere"
         return verdict.explain([names.named("gradient-zero", note=note)], declared)
-    if best is None or names.is_involved(best.cost):
-        best = _read_otherwise(probes, y, plain, bonus, norm, dtype) or best
     if best is None and (decay := _decay(probes, y, exact, budgets)) is not None:
         return verdict.explain(decay, declared)
     if best is None and (cut := _shortened(gradient, y, exact, budgets)) is not None:
@@ -89,6 +87,8 @@ def judge(probes: Probes, gradient: Array, dtype: str, declared: dict[str, Any])
         verdict.status, verdict.numbers["unweighted"] = "fail", True
         verdict.reason = names.UNWEIGHTED
         return verdict
+    if best is None or names.is_involved(best.cost):
+        best = _read_otherwise(probes, y, plain, bonus, norm, dtype) or best
     if best is None:
         verdict.status = "fail"
         verdict.numbers["times"] = _multiple(y, exact, budgets)

@@ -9,6 +9,7 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
+from npgcheck.conformance.valleys import in_valley
 from npgcheck.step import divergences, fit, names, reread, variants
 from npgcheck.step.calls import Function
 from npgcheck.step.divergences import Place
@@ -23,9 +24,7 @@ TELLING = 3.0
 #: A number is estimated only where the exact divergence is so many budgets off.
 VISIBLE = 10.0
 #: What an ε inside a logarithm may be.
-EPSILONS = tuple(10.0**-e for e in range(16, 0, -1))
-#: Halvings of the bracket in which ε is looked for, by the golden section.
-SECTIONS = 60
+EPSILONS = tuple(10.0**e for e in range(-16, 0))
 #: θ' − θ is a multiple of a direction when they agree to this, relative; θ' is rounded.
 PARALLEL = 1e-5
 
@@ -227,17 +226,12 @@ def _epsilon(probes: Probes, answers: Array, places: list[Place], budgets: Array
             predicted = np.array([measure(place, epsilon) for place in places[at]])
             return fit.compare(answers[at], predicted, budgets[at])
 
+        def misfit(epsilon: float, off: Any = off) -> float:
+            return float(10.0 ** -off(epsilon).digits)
+
         # two places give the number, all of them confirm it
-        near = min(EPSILONS, key=lambda e: off(e).ratio)
-        low, high = np.log(near) - np.log(10.0), np.log(near) + np.log(10.0)
-        golden = 0.5 * (np.sqrt(5.0) - 1.0)
-        for _ in range(SECTIONS):
-            left, right = high - golden * (high - low), low + golden * (high - low)
-            if off(float(np.exp(left))).ratio < off(float(np.exp(right))).ratio:
-                high = right
-            else:
-                low = left
-        for number in roundest(float(np.exp(0.5 * (low + high)))):
+        best = int(np.argmin([misfit(e) for e in EPSILONS]))
+        for number in roundest(in_valley(misfit, EPSILONS, best)):
             fitted = off(number, slice(None))
             if fitted.holds and fitted.digits >= TELLING:
                 note = f"{formula} with ε = {number:.3g} in place of KL"

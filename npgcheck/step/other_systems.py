@@ -60,8 +60,6 @@ def _solved(probes: Probes, x: Array, dtype: str) -> tuple[list[Diagnosis], fit.
     pairs = [(matrices[0], side) for side in sides] + [(m, sides[0]) for m in matrices[1:]]
     found = []
     for matrix, side in pairs:
-        if _same(matrix, matrices[0]) and _same(side, sides[0]) and side is not sides[0]:
-            continue
         for said, fitted in _fits(matrix, side, shifted, scales):
             named = [*matrix.said, *side.said, *said]
             telling = fitted.digits >= max(TELLING, known + BETTER)

@@ -56,7 +56,7 @@ class Policy:
         evaluations: how often the network was evaluated so far, a list of one number.
         masked: (N, K), where logits are −inf: actions that are not allowed.
         elsewhere: a change of the observations (N, k) ↦ the outputs there, or None where they are
-            no matrix of floats, or are not changed by it.
+            no matrix of floats, are not changed by it, or are refused by the policy.
         coarse: how far the outputs at θ as given are off, relative to 1 + |z|, where that shows
             mixed precision; else 0.
     """
@@ -149,7 +149,14 @@ def read_policy(
 
     def elsewhere(change: Callable[[Array], Array]) -> Callable[[Array], Array] | None:
         there = _changed(seen, change)
-        return None if there is None else function(make, there)
+        if there is None:
+            return None
+        moved = function(make, there)
+        try:
+            moved(values)
+        except Exception:  # a policy may insist on observations of its own kind
+            return None
+        return moved
 
     outputs = function(make, seen)
     return Policy(outputs, law, values, own, kind, like, evaluations, masked, elsewhere, coarse)
@@ -157,6 +164,8 @@ def read_policy(
 
 def _changed(observations: Any, change: Callable[[Array], Array]) -> Any:
     """Changed observations of the same kind; None where there are none."""
+    if not hasattr(observations, "dtype"):
+        return None
     try:
         x, kind = arrays.numbers(observations, "observations")
     except InvalidArgument:

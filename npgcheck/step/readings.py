@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from npgcheck.conformance.round_numbers import roundest
+from npgcheck.conformance.valleys import in_valley
 from npgcheck.distributions import Gaussian, MultiDiscrete, TanhGaussian
 from npgcheck.step.rows import Curvature, Rows
 
 Array = np.ndarray
 
 _LN2 = float(np.log(2.0))
-#: An estimated number is located this closely; it has to be one of few digits in the end.
-_CLOSE = 1e-13
-#: … and is nought where it is this close to it, relative to the bracket.
+#: An estimated number is nought where it is this close to it, relative to the bracket.
 _NOUGHT = 1e-9
 #: A number is looked for more closely where some value of the grid leaves less of the answer.
 _PROMISING = 0.2
@@ -76,18 +74,19 @@ def estimated(family: Family, misfit: Callable[[Reading], float]) -> list[Readin
         family: the readings.
         misfit: what no multiple of a reading holds of the answer, relative to it.
     """
-    off = [misfit(family.make(float(value))) for value in family.grid]
+    grid = [float(value) for value in family.grid]
+
+    def misfit_of(number: float) -> float:
+        return misfit(family.make(number))
+
+    off = [misfit_of(value) for value in grid]
     best = int(np.argmin(off))
     if not off[best] <= _PROMISING:
         return []
-    low, high = family.grid[max(best - 1, 0)], family.grid[min(best + 1, len(off) - 1)]
-    found = minimize_scalar(
-        lambda value: misfit(family.make(float(value))),
-        bounds=(float(low), float(high)),
-        method="bounded",
-        options={"xatol": _CLOSE, "maxiter": 80},
-    )
-    number = 0.0 if abs(found.x) <= _NOUGHT * float(high - low) else float(found.x)
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    number = in_valley(misfit_of, grid, best)
+    if abs(number) <= _NOUGHT * (high - low):
+        number = 0.0
     numbers = [n for n in roundest(number) if low <= n <= high]
     return [make(n) for make in (family.make, family.other) if make for n in numbers]
 

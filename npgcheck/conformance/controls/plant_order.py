@@ -35,19 +35,12 @@ class ByAction:
         return np.asarray(moved.T @ X / len(X)).ravel()
 
 
-class OfNormals:
-    """Blocks of W and of log σ, put together by `joined`."""
-
-    families = frozenset({"gaussian"})
-
-    def joined(self, weights: Array, log_std: Array) -> Array:
-        raise NotImplementedError
-
-    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
-        X, m = problem.batch.observations, problem.action_size
-        precision = np.exp(-2.0 * problem.theta[-m:])
-        weights = X.T @ (X @ vector[:-m].reshape(-1, m)) * precision / len(X)
-        return self.joined(weights, 2.0 * vector[-m:])
+def _blocks(problem: Any, vector: Array) -> tuple[Array, Array]:
+    """F v of a policy of normals: the blocks of W (k, m) and of log σ (m,)."""
+    X, m = problem.batch.observations, problem.action_size
+    precision = np.exp(-2.0 * problem.theta[-m:])
+    weights = X.T @ (X @ vector[:-m].reshape(-1, m)) * precision / len(X)
+    return weights, 2.0 * vector[-m:]
 
 
 @wrong(
@@ -57,10 +50,13 @@ class OfNormals:
     refutes=PRODUCT,
     style=STYLE,
 )
-class LogStdFirst(OfNormals):
+class LogStdFirst:
     """A module lists log_std before its layers."""
 
-    def joined(self, weights: Array, log_std: Array) -> Array:
+    families = frozenset({"gaussian"})
+
+    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
+        weights, log_std = _blocks(problem, vector)
         return np.concatenate([log_std, weights.ravel()])
 
 
@@ -71,8 +67,11 @@ class LogStdFirst(OfNormals):
     refutes=PRODUCT,
     style=STYLE,
 )
-class Turned(OfNormals):
+class Turned:
     """The block of W comes back as (m, k)."""
 
-    def joined(self, weights: Array, log_std: Array) -> Array:
+    families = frozenset({"gaussian"})
+
+    def fisher_vector_product(self, problem: Any, vector: Array) -> Array:
+        weights, log_std = _blocks(problem, vector)
         return np.concatenate([weights.T.ravel(), log_std])

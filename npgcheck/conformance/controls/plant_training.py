@@ -241,8 +241,10 @@ class Forgotten(Blocks):
 class WrittenIn(Blocks):
     """A learning rate of 0.01 as a constant."""
 
+    rate = 0.01
+
     def moved(self, theta: Array, x: Array, step: float) -> Array:
-        return theta + 0.01 * x
+        return theta + self.rate * x
 
 
 @wrong(
@@ -253,11 +255,10 @@ class WrittenIn(Blocks):
     spares=f"{LOWER} {X}",
     style=STYLE,
 )
-class Quarter(Blocks):
+class Quarter(WrittenIn):
     """One of the step sizes that are asked for, as a constant."""
 
-    def moved(self, theta: Array, x: Array, step: float) -> Array:
-        return theta + 0.25 * x
+    rate = 0.25
 
 
 @wrong(

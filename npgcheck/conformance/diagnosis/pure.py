@@ -14,7 +14,6 @@ from npgcheck.conformance.atlas.entry import Choice, Number
 from npgcheck.conformance.atlas.recurrences import after, run
 from npgcheck.conformance.choices import present
 from npgcheck.conformance.collect import Collector
-from npgcheck.conformance.diagnosis.estimate import bracket, minimise
 from npgcheck.conformance.diagnosis.pipeline import Base
 from npgcheck.conformance.diagnosis.predict import resolution
 from npgcheck.conformance.diagnosis.question import SCREEN
@@ -23,6 +22,7 @@ from npgcheck.conformance.diagnosis.search import FRESH, TELLING, Found
 from npgcheck.conformance.diagnosis.setup import Setup, relative
 from npgcheck.conformance.fitting import Record
 from npgcheck.conformance.round_numbers import first_round
+from npgcheck.conformance.valleys import bracket, minimise
 
 PART = {"conjugate_gradient": "cg", "advantage_estimate": "gae"}
 #: Recurrences with a wrong rule amplify rounding; their mistakes err by more than a part in ten.

@@ -86,6 +86,19 @@ def _differs(pipeline: Pipeline, part: str, applied: Applied) -> bool:
     return bool(np.abs(after - before).max() > NOTHING * np.abs(before).max())
 
 
+def _given(applied: Sequence[Applied]) -> frozenset[str]:
+    """The parts of the pipeline that are the subject's own answers."""
+    return frozenset(part for a in applied if a.choice.name == OWN for part in a.choice.change)
+
+
+def _left_open(setups: tuple[Setup, ...], given: frozenset[str]) -> tuple[Setup, ...]:
+    """The setups that differ in something: where F and g, or what is solved from them, are given,
+    nothing of the measure is left to choose."""
+    if "F" in given and given & {"g", "direction"}:
+        return tuple(s for s in setups if s.base == setups[0].base)
+    return setups
+
+
 class Search:
     """Explains one quantity after the other; pipelines are shared between them."""
 
@@ -109,11 +122,8 @@ class Search:
         ``beside`` are choices that explain quantities below this one, and are taken as given;
         ``only`` is the name of the one choice that is tried, or "".
         """
-        own = [a for a in beside if a.choice.name == OWN]
-        given = frozenset(part for a in own for part in a.choice.change)
-        setups = asked.likely if beside else asked.setups
-        if {"g", "F"} <= given:  # nothing of the measure is left to choose
-            setups = tuple(s for s in setups if s.base == setups[0].base)
+        given = _given(beside)
+        setups = _left_open(asked.likely if beside else asked.setups, given)
         found = []
         for choice in self.candidates(asked, given):
             if choice.name in {a.choice.name for a in beside} or only not in ("", choice.name):
@@ -216,7 +226,8 @@ class Search:
 
     def under(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
         """The choices as they are, under the first setup that fits."""
-        fits = (self._confirm(applied, asked, setup) for setup in asked.setups)
+        setups = _left_open(asked.setups, _given(applied))
+        fits = (self._confirm(applied, asked, setup) for setup in setups)
         return next((f for f in fits if f is not None), None)
 
     def pairs(
@@ -266,6 +277,10 @@ class Search:
                     if result is not None:
                         found.append(result)
         return found
+
+    def _shows(self, record: Record, asked: Question, setup: Setup) -> bool:
+        """Whether the answer is wrong without any choice."""
+        return bool(self.misfit(record, (), asked.quantity, setup) > resolution(record))
 
     def _undone(self, asked: Question, setup: Setup) -> bool:
         """Whether some normalisation explains the answers without any choice: then the choice
@@ -363,11 +378,19 @@ class Search:
             said += 1
             spoken.append(record)
         for record in spoken:
-            bare = self.misfit(record, (), asked.quantity, setup)
-            telling += bool(bare > resolution(record))
+            telling += self._shows(record, asked, setup)
             if telling == TELLING:
                 break
-        else:
+        # A mistake may show on few problems alone, which need not be among the first.
+        for record in asked.records[len(records) :]:
+            if telling == TELLING:
+                break
+            if self._shows(record, asked, setup):
+                misfit = self.misfit(record, applied, asked.quantity, setup)
+                if misfit > resolution(record):
+                    return None
+                telling += not np.isnan(misfit)
+        if telling < TELLING:
             return None
         if self._undone(asked, setup):
             return None

@@ -26,6 +26,7 @@ from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult
 from npgcheck.conformance.round_numbers import first_round
 from npgcheck.conformance.run_state import Run
+from npgcheck.conformance.valleys import in_valley
 
 ACCURACY = "limited-accuracy"
 NAMES = ("epsilon-inside-kl", "horizon-cut-off", "value-sweeps-cut-off")
@@ -144,7 +145,7 @@ def _numbers(search: Search, asked: Question, errors: _Errors, entry: Choice) ->
         yield Applied(entry, estimate.in_whole_valley(misfit, tried))
         return
     best = min(range(len(tried)), key=lambda i: tried[i][0])
-    value = estimate.in_valley(misfit, number.start, best)
+    value = in_valley(misfit, number.start, best)
     limit = max(2.0 * misfit(value), LEFT * errors.bare[errors.worst])
     if (found := first_round(value, lambda n: misfit(n) <= limit)) is not None:
         yield Applied(entry, found)

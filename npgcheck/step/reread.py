@@ -121,26 +121,31 @@ def divergences(rows: Rows, answers: Array, places: list[Place]) -> Iterator[Div
         places: the θ' at which it was asked.
     """
 
+    plain: dict[int, Array] = {}  # θ' ↦ (N,), which no reading of the weights changes
+
+    def terms(at: Place) -> Array:
+        if id(at) not in plain:
+            plain[id(at)] = rows.law.kl(rows.z, at.z)
+        return plain[id(at)]
+
     def made(reading: Reading) -> Divergence | None:
         if reading.kl is None and reading.weights is None:
             return None
         weights = rows.weights if reading.weights is None else reading.weights
+        kl = reading.kl
 
         def measure(at: Place) -> float:
-            terms = rows.law.kl(rows.z, at.z) if reading.kl is None else reading.kl(at.z)
-            return float(weights @ terms)
+            return float(weights @ (terms(at) if kl is None else kl(at.z)))
 
         return Divergence((reading.choice,), reading.note, measure)
-
-    some = np.unique([int(np.argmin(answers)), int(np.argmax(answers))])
 
     def misfit(reading: Reading) -> float:
         found = made(reading)
         if found is None:
             return np.inf
         with np.errstate(all="ignore"):
-            off = answers[some] - np.array([found.measure(places[i]) for i in some])
-        return float(np.linalg.norm(off) / np.linalg.norm(answers[some]))
+            off = answers - np.array([found.measure(at) for at in places])
+        return float(np.linalg.norm(off) / np.linalg.norm(answers))
 
     if not np.any(answers):
         return

@@ -127,6 +127,53 @@ def _of_length_one(s: Step) -> Step:
     return replace(s, observations=o, changed={})
 
 
+def _all_but_last(z: Array) -> Array:
+    return (np.arange(z.shape[1]) < z.shape[1] - 1).astype(z.dtype)
+
+
+def _over_scores(score: Callable[[Array, int], Array]) -> Callable[[Step], Step]:
+    """Σ_b π_b s_b s_bᵀ u with scores of one's own, action by action."""
+
+    def weigh(s: Step, z: Array, u: Array) -> Array:
+        p = _chances(z)
+        total = np.zeros_like(u)
+        for b in range(z.shape[1]):
+            each = score(p, b)
+            total += p[:, [b]] * each * (each * u).sum(axis=1, keepdims=True)
+        return total
+
+    return _fisher_of(weigh)
+
+
+def _one_hot(p: Array, b: int) -> Array:
+    return np.broadcast_to(np.eye(p.shape[1], dtype=p.dtype)[b], p.shape)
+
+
+def _below_a_bound(s: Step, z: Array, u: Array) -> Array:
+    """W of σ behind its bound, which has no slope there."""
+    inside = _clipped(s, z)
+    kept = inside == z
+    return np.asarray(kept * s.head.weigh(inside, kept * u))
+
+
+def _divergence(terms: Callable[[Step, Array, Array], Array]) -> Callable[[Step], Step]:
+    def kl(s: Step, right: Any, theta: Array) -> float:
+        return float(terms(s, s.outputs(s.theta), s.outputs(theta)).mean())
+
+    return _changed("kl", kl)
+
+
+def _of_mixtures(s: Step, z: Array, new: Array) -> Array:
+    p, q = _mixed(z, 0.15), _mixed(new, 0.15)
+    return np.asarray((p * np.log(p / q)).sum(axis=1))
+
+
+def _of_clipped(s: Step, z: Array, new: Array) -> Array:
+    bound, m = _bound(s, z), s.head.dimensions
+    there = np.concatenate([new[:, :m], np.minimum(new[:, m:], bound)], axis=1)
+    return s.head.kl(_clipped(s, z), there)
+
+
 _C, _G = ("categorical",), ("gaussian",)
 _F, _g, _LINEAR = "fisher_vector_product", "policy_gradient", ("multi_discrete",)
 
@@ -161,8 +208,7 @@ READINGS: tuple[Mistake, ...] = (
     Mistake("last action left out of F", _F, "last-action-forgotten",
             _over_actions(lambda p, b: p[:, b] * (b < p.shape[1] - 1)), _C),
     Mistake("no parameters for the last logit", _g, "last-action-fixed",
-            _gradient_of(lambda s, z: _worth(s) * _score(s, z) * (
-                np.arange(z.shape[1]) < z.shape[1] - 1).astype(z.dtype)), _C),
+            _gradient_of(lambda s, z: _worth(s) * _score(s, z) * _all_but_last(z)), _C),
     Mistake("actions counted from one", _g, "action-index-off-by-one",
             _gradient_of(lambda s, z: _worth(s) * s.head.score(z, s.actions - 1)), _C),
     Mistake("log π of the next action", "log_prob", "action-index-off-by-one",
@@ -198,6 +244,32 @@ READINGS: tuple[Mistake, ...] = (
             _changed("fisher", lambda s, right, v: _of_length_one(s).fisher(v))),
     Mistake("log π at standardised observations", "log_prob", "features-normalised",
             _changed("log_prob", lambda s, right: _standardised(s).log_prob())),
+    Mistake("KL with exploration", "kl", "exploration-mixed-in", _divergence(_of_mixtures), _C),
+    Mistake("F of scores with π added", _F, "score-plus-pi",
+            _over_scores(lambda p, b: _one_hot(p, b) + p), _C),
+    Mistake("F of scores less 1/A", _F, "score-minus-uniform-mean",
+            _over_scores(lambda p, b: (_one_hot(p, b) - 1 / p.shape[1]).astype(p.dtype)), _C),
+    Mistake("F without the last logit", _F, "last-action-fixed",
+            _fisher_of(lambda s, z, u: s.head.weigh(z, u * _all_but_last(z)) * _all_but_last(z)),
+            _C),
+    Mistake("π of the row before in F", _F, "policy-of-another-state",
+            _fisher_of(lambda s, z, u: s.head.weigh(np.roll(z, 1, 0), u)), _C),
+    Mistake("π of the first row in log π", "log_prob", "policy-of-another-state",
+            _changed("log_prob", lambda s, right: s.head.log_prob(
+                np.repeat(s.outputs(s.theta)[:1], len(s.actions), axis=0), s.actions)), _C),
+    Mistake("KL to the next row's old π", "kl", "policy-of-another-state",
+            _divergence(lambda s, z, new: s.head.kl(np.roll(z, -1, 0), new)), _C),
+    Mistake("F of log₂ π", _F, "log-base-two", _times("fisher", lambda s: np.log(2) ** -2)),
+    Mistake("F of a − μ", _F, "mean-score-missing-variance",
+            _fisher_of(lambda s, z, u: np.concatenate(
+                [u[:, : s.head.dimensions] * np.exp(2 * z[:, s.head.dimensions :]),
+                 2 * u[:, s.head.dimensions :]], axis=1)), _G),
+    Mistake("F with log σ clipped (double)", _F, "log-std-clamped", _fisher_of(_below_a_bound),
+            _G),
+    Mistake("KL with log σ clipped (double)", "kl", "log-std-clamped", _divergence(_of_clipped),
+            _G),
+    Mistake("0.95ⁱ for row i in KL", "kl", "rows-weighted-as-time",
+            _divergence(lambda s, z, new: _discounted(s)[:, 0] * s.head.kl(z, new))),
     Mistake("g cut to a length of 0.01", _g, "gradient-clipped",
             _changed("gradient", _brought_to(0.01))),
     Mistake("g/‖g‖", _g, "gradient-normalised", _changed("gradient", _brought_to(1.0))),

@@ -22,7 +22,7 @@ PLANTED = {
         ("theta + shrink * full", "theta - shrink * full"),
         ("if kl() <= MAX_KL and surrogate() > before:", "if kl() <= MAX_KL:"),
         "trust_region_step",
-        "ascent-descent-sign",
+        "step-downhill",
     ),
     "a step shorter by √2": (
         ("torch.sqrt(2 * MAX_KL /", "torch.sqrt(MAX_KL /"),

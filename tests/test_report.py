@@ -172,7 +172,8 @@ def test_what_a_lower_quantity_explains_is_not_diagnosed_again():
         )
     )
     assert text.count("a mean for a sum") == 1
-    assert text.count("read on") == 1
+    assert text.count("explain kl-mean-over-action-dimensions") == 1
+    assert text.count("explain damping") == 1
     assert "      also               damping λ = 0.1 (convention)" in text
 
 

@@ -51,8 +51,8 @@ _SHOWN = 3
 """Findings and diagnoses that are shown for one quantity; the JSON report has all."""
 _EQUALS = 5
 """Names that are shown as equal."""
-_NUMBERS = ("damping", "truncated-cg", "entropy-bonus")
-"""Choices of a step that their number says everything of, and a declaration holds."""
+_DECLARED = "declare "
+"""How a mend begins that the line ``declare it`` says better."""
 
 
 def to_text(report: Report, width: int | None = None) -> str:
@@ -199,26 +199,18 @@ class _Page:
             named = [d for d in named if d.kind != "bug"]
         if result.status == "fail" and not result.explained_by:
             self.told |= {d.choice for d in named}
-            yield from self._diagnosed(named, result.reason, failed=True)
+            yield from self._diagnosed(named, result.reason)
         else:
             for diagnosis in named[result.status == "deviates" :]:
                 yield from self._entry("also", diagnosis_text(diagnosis))
-            first = named[0].choice if named else ""
-            told = result.explained_by is not None or first in self.told
-            if any(d.alternatives or d.reproduces for d in named) and not told:
-                self.told.add(first)
-                yield from self._diagnosed(named[:1], diagnosis_text(named[0]))
-            elif self.report.door == "check_step" and result.status == "deviates":
-                # what is declared by its number says all; the name of the rest stands nowhere else
-                unsaid = (d.choice for d in named if d.value is None or d.choice not in _NUMBERS)
-                for name in dict.fromkeys(unsaid):
-                    yield from self._entry("read on", f"npgcheck explain {name}")
+            new = [d for d in named if d.choice not in self.told]
+            if result.status != "pass" or any(d.alternatives or d.reproduces for d in new):
+                self.told |= {d.choice for d in new}
+                yield from self._diagnosed(new, "; ".join(map(diagnosis_text, named)))
         if free:
             yield from self._entry("free choice", "; ".join(map(diagnosis_text, free)))
 
-    def _diagnosed(
-        self, named: Sequence[Diagnosis], said: str, failed: bool = False
-    ) -> Iterator[Line]:
+    def _diagnosed(self, named: Sequence[Diagnosis], said: str) -> Iterator[Line]:
         """What it is, where the line above has not ``said`` so; its name, formula and mend; what
         cannot be told from it; where to read on."""
         texts = [t for d in named[:_SHOWN] for t in (diagnosis_text(d), formula_text(d))]
@@ -230,9 +222,9 @@ class _Page:
         if named and named[0].alternatives:
             equals = ", ".join(named[0].alternatives[:_EQUALS])
             yield from self._entry("or", f"{equals}: no answer that was asked tells them apart")
-        blamed = [d for d in named if d.kind == "bug"] or (named if failed else [])
-        mends = dict.fromkeys(mend_text(d) for d in blamed)
-        for index, text in enumerate(list(mends)[:_SHOWN]):
+        blamed = [d for d in named if d.kind == "bug"] or named
+        mends = [m for m in dict.fromkeys(map(mend_text, blamed)) if not m.startswith(_DECLARED)]
+        for index, text in enumerate(mends[:_SHOWN]):
             yield from self._entry("" if index else "mend", text)
         if named:
             yield from self._entry("read on", f"npgcheck explain {named[0].choice}")

@@ -194,6 +194,7 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
     """Within the budget under the run's conventions: a pass, or a deviation by name."""
     fit = _as_accurate_as_below(state, quantity, records, fit)
     diagnosis = _with_equals(quantity, records, fit, diagnose(fit.choices))
+    diagnosis = tuple(_as_gradient(state, quantity, d) for d in diagnosis)
     open_ = [d for d in diagnosis if not is_declared(d, state.declared)]
     serious = [d for d in open_ if d.kind in ("convention", "approximation")]
     bugs = [d for d in diagnosis if d.kind == "bug"]
@@ -234,6 +235,17 @@ def _as_accurate_as_below(state: Run, quantity: str, records: Sequence[Record], 
     kept = {stage: value for stage, value in fit.choices.items() if stage != "cg_stopping"}
     solved = rescore(quantity, records, kept)
     return as_limited_accuracy(solved) if math.isfinite(solved.accuracy) else fit
+
+
+def _as_gradient(state: Run, quantity: str, found: Diagnosis) -> Diagnosis:
+    """One iteration of conjugate gradient gives a multiple of g: a step of fixed KL shows no more,
+    and the direction itself was not asked for."""
+    step = quantity in ("trust_region_proposal", "trust_region_step")
+    if not step or "natural_gradient" in state.chosen:
+        return found
+    if found.choice != "truncated-cg" or found.value != 1.0:
+        return found
+    return replace(found, alternatives=("preconditioner-not-applied",))
 
 
 def _with_equals(

@@ -30,6 +30,8 @@ TELLING = 3.0
 DIFFERENCES = 2e-2
 #: … and of central ones in double precision, which may be linear as far as can be seen.
 CENTRAL = 1e-8
+#: What is said of F v/‖v‖.
+_FORGETS = "F v/‖v‖: the vector is normalised first"
 #: Factors are told from each other this closely where the product comes from finite differences.
 NEAR = 0.05
 
@@ -74,6 +76,7 @@ def judge(
     if best is None:
         said = _length_forgotten(probes, asked, y, exact, budgets, shifted)
         said = said or _by_differences(verdict, probes, answers, y, exact, shifted)
+        said = said or _both(verdict, probes, answers, y, exact, shifted)
         if linear and not said:
             said = structure.part_of(function, probes, asked, exact, shifted)
         if said:
@@ -347,17 +350,39 @@ def _length_forgotten(
     probes: Probes, asked: list[str], y: Array, exact: Array, budgets: Array, shifted: Array
 ) -> list[Diagnosis]:
     """F v/‖v‖, damped before the division or after it."""
-    lengths = np.repeat([np.linalg.norm(probes.directions[n]) for n in asked], len(y) // len(asked))
+    lengths = _lengths(probes, asked, len(y))
     budgets = budgets * np.maximum(1.0, lengths)
     for added in (shifted, shifted * lengths):
         _, damping = fit.estimate(y * lengths, exact, budgets, added, free_factor=False)
         for number in [0.0, *(n for n in roundest(damping) if n > 0)]:
             fitted = fit.compare(y * lengths, exact, budgets, 1.0, number, added)
             if fitted.holds and fitted.digits >= TELLING:
-                note = "F v/‖v‖: the vector is normalised first"
                 more = [names.named("damping", number)] if number else []
-                return [names.named("product-forgets-the-length", note=note), *more]
+                return [names.named("product-forgets-the-length", note=_FORGETS), *more]
     return []
+
+
+def _both(
+    verdict: Verdict,
+    probes: Probes,
+    answers: dict[str, Array],
+    y: Array,
+    exact: Array,
+    shifted: Array,
+) -> list[Diagnosis]:
+    """F v/‖v‖ by finite differences, damped before the division or after it."""
+    lengths = _lengths(probes, list(answers), len(y))
+    for added in (shifted, shifted * lengths):
+        said = _by_differences(verdict, probes, answers, y * lengths, exact, added)
+        if said:
+            return [names.named("product-forgets-the-length", note=_FORGETS), *said]
+    return []
+
+
+def _lengths(probes: Probes, asked: list[str], count: int) -> Array:
+    """‖v‖ beside each of the products with F v."""
+    norms = [np.linalg.norm(probes.directions[n]) for n in asked]
+    return np.repeat(norms, count // len(asked))
 
 
 def _facts(probes: Probes, y: Array, exact: Array, budgets: Array, shifted: Array) -> str:

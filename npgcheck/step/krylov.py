@@ -146,6 +146,8 @@ class Krylov:
 
     def energy(self, vector: Array, damping: float) -> float:
         """√(vᵀ(F + λI)v)."""
+        if not np.any(vector):
+            return 0.0  # a product that divides by ‖v‖ need not be asked
         form = float(vector @ self.product(vector)) + damping * float(vector @ vector)
         return float(np.sqrt(max(form, 0.0)))
 

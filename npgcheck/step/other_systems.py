@@ -14,7 +14,7 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, judge_fisher, names, variants
+from npgcheck.step import fit, judge_fisher, names, partial, variants
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
@@ -37,8 +37,16 @@ class _Side:
     budgets: Array
 
 
-def retry(probes: Probes, x: Array, dtype: str, verdict: Verdict, declared: dict[str, Any]) -> None:
-    """Names the system that x solves, in a verdict that has no name for it."""
+def retry(
+    probes: Probes,
+    x: Array,
+    dtype: str,
+    verdict: Verdict,
+    declared: dict[str, Any],
+    damping: float = 0.0,
+) -> None:
+    """Names the system that x solves, in a verdict that has no name for it; ``damping`` is the λ
+    that the user's product carries."""
     if not np.any(x) or not (verdict.is_unexplained or verdict.status == "skip"):
         return
     found = _solved(probes, x, dtype)
@@ -47,6 +55,13 @@ def retry(probes: Probes, x: Array, dtype: str, verdict: Verdict, declared: dict
         verdict.reason, verdict.status = "", "pass"
         verdict.numbers["damping"] = -fitted.shift
         verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
+        verdict.explain(said, declared)
+        return
+    said = partial.explain(probes, x, dtype, damping)
+    if said:
+        shift = [d.value for d in said if d.choice == "damping"]
+        verdict.numbers["damping"] = shift[0] if shift else 0.0
+        verdict.reason, verdict.status = "", "pass"
         verdict.explain(said, declared)
 
 

@@ -1,4 +1,4 @@
-"""Parts of F: its diagonal, one of its triangles, or blocks, seen in the user's own products alone.
+"""Parts of F in the user's own products: its diagonal, a triangle, blocks, Kronecker products.
 
 F e_j is column j of the matrix that a product belongs to. The reference is asked along directions
 that it knows, and along a few within a block.
@@ -12,8 +12,9 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import fit, names, variants
+from npgcheck.step import dense, fit, kronecker, names, variants
 from npgcheck.step.calls import Function
+from npgcheck.step.dense import Dense
 from npgcheck.step.probes import Probes
 from npgcheck.tolerance import CONSTANT, unit_roundoff
 
@@ -21,14 +22,8 @@ Array = np.ndarray
 
 #: How many entries of a diagonal are compared before it is called that of F.
 DIAGONAL = 5
-#: Matrices with more columns are not asked for.
-LARGEST = 512
 #: An entry counts as zero below this, relative to the largest.
 ZERO = 1e-12
-#: Numbers in the Jacobian of the outputs that is made at most.
-LARGEST_JACOBIAN = 2_000_000
-#: What derivatives by differences are right to at least, relative to the largest.
-CLOSE = 1e-6
 #: How many blocks are compared with those of F, along how many directions in each; each of them
 #: costs a dozen evaluations of the network.
 BLOCKS, DIRECTIONS = 3, 3
@@ -51,7 +46,7 @@ def part_of(
     if (diagonal := _diagonal(function, probes)) is not None:
         return diagonal
     size = len(probes.vectors[0])
-    if size > LARGEST:
+    if size > dense.LARGEST:
         return []
     matrix = np.stack([function.vector(e) for e in np.eye(size)], axis=1)
     zero = np.abs(matrix) <= ZERO * np.abs(matrix).max(initial=0.0)
@@ -64,15 +59,25 @@ def part_of(
         budgets = u * np.linalg.norm(whole) * lengths.ravel()
         more = _fits(y, exact, budgets, shifted)
         return [] if more is None else [names.named("upper-triangle-only"), *more]
-    apart = _blocks(probes, matrix, ~zero, u) if below else []
-    return apart or _of_products(probes, matrix, u)
+    if not below:
+        return []
+    apart = _blocks(probes, matrix, ~zero, u)
+    if apart or not (_label(~zero)[0] > 1 or kronecker.is_linear(probes)):
+        return apart
+    return _of_products(function, probes, matrix)
+
+
+def _label(filled: Array) -> tuple[int, Array]:
+    """How many blocks the entries that are not zero fall into, and which one each row is in."""
+    from scipy.sparse.csgraph import connected_components
+
+    count, label = connected_components(filled, directed=False)
+    return int(count), label
 
 
 def _blocks(probes: Probes, matrix: Array, filled: Array, u: float) -> list[Diagnosis]:
     """F cut to blocks, if the entries that are not zero fall into several."""
-    from scipy.sparse.csgraph import connected_components
-
-    count, label = connected_components(filled, directed=False)
+    count, label = _label(filled)
     if count < 2 or np.bincount(label).max() < 2:
         return []
     true = next(iter(variants.fishers(probes.rows)))
@@ -128,59 +133,19 @@ def _diagonal(function: Function, probes: Probes) -> list[Diagnosis] | None:
     return None
 
 
-def _jacobian(probes: Probes, directions: Array) -> Array:
-    """(N, K, P): J v."""
-    return np.stack([probes.rows.along(v).value for v in directions], axis=2)
-
-
-def _one_output_each(jacobian: Array, shifts: bool) -> tuple[Array, Array] | None:
-    """(D,), the output that each parameter enters, and (N, D), the features that it is a factor of.
-
-    Args:
-        jacobian: (N, K, D).
-        shifts: whether outputs that move together change nothing: then they are differences.
-    """
-    outputs = jacobian.shape[1]
-    close = CLOSE * float(np.abs(jacobian).max(initial=0.0))
-    apart, seen = [], []
-    for k in range(outputs):
-        others = np.delete(jacobian, k, axis=1)
-        common = others[:, :1] if shifts else np.zeros_like(jacobian[:, :1])
-        apart.append(np.abs(others - common).max(axis=(0, 1), initial=0.0))
-        seen.append(jacobian[:, k] - common[:, 0])
-    owner = np.argmin(apart, axis=0)
-    if np.min(apart, axis=0).max() > close:
-        return None
-    return owner, np.take_along_axis(np.stack(seen), owner[None, None, :], axis=0)[0]
-
-
-def _of_products(probes: Probes, matrix: Array, u: float) -> list[Diagnosis]:
-    """E[ooᵀ] ⊗ E[W], or with E[o]E[o]ᵀ, where the outputs are linear in θ, one for each entry."""
-    rows, size = probes.rows, len(matrix)
-    if rows.z.size * size > LARGEST_JACOBIAN:
+def _of_products(function: Function, probes: Probes, matrix: Array) -> list[Diagnosis]:
+    """Kronecker products, damped or not."""
+    whole = Dense.of(probes)
+    if whole is None:
         return []
-    units = np.eye(size)
-    categorical = rows.law.name == "categorical"
-    some = units[:: max(1, size // DIAGONAL)]
-    if _one_output_each(_jacobian(probes, some), categorical) is None:
-        return []
-    jacobian = _jacobian(probes, units)
-    if (linear := _one_output_each(jacobian, categorical)) is None:
-        return []
-    owner, features = linear
-    law, z, w = rows.law, rows.z, rows.weights
-    mean = np.stack([w @ law.fisher(z, np.broadcast_to(e, z.shape)) for e in np.eye(z.shape[1])])
-    of_outputs = mean[np.ix_(owner, owner)]
-    average = w @ features
-    for name, second in (
-        ("kronecker-fisher", (features * w[:, None]).T @ features),
-        ("outer-product-of-the-mean-feature", np.outer(average, average)),
-    ):
-        whole = second * of_outputs
-        shift = float(np.trace(matrix - whole)) / size
+    size = len(matrix)
+    close = dense.CLOSE + CONSTANT * unit_roundoff(function.dtype) + whole.tolerance
+    for product in kronecker.products(whole):
+        shift = float(np.trace(matrix - product.matrix)) / size
         for number in [0.0, *(n for n in roundest(shift) if n > 0)]:
-            off = float(np.abs(matrix - whole - number * np.eye(size)).max())
-            if off <= (CLOSE + u) * float(np.abs(whole).max()):
+            off = float(np.abs(matrix - product.matrix - number * np.eye(size)).max())
+            if off <= close * float(np.abs(product.matrix).max()):
                 more = [names.named("damping", number)] if number else []
-                return [names.named(name), *more]
+                first, *others = product.choices
+                return [names.named(first, note=product.note), *map(names.named, others), *more]
     return []

@@ -12,6 +12,7 @@ import npgcheck
 from npgcheck.conformance.check_ids import LATEST, check_id
 from npgcheck.conformance.report import CheckResult, Report, count, exit_code
 from npgcheck.step import names
+from npgcheck.step.run import Run
 from npgcheck.step.verdict import Verdict
 
 #: Argument of check_step → the contract's name of what it answers.
@@ -25,28 +26,28 @@ ARGUMENTS = {
 }
 
 
-def summarise(check: Any, given: dict[str, Any], seed: int, started: float) -> Report:
+def summarise(run: Run, given: dict[str, Any], seed: int, started: float) -> Report:
     """The report of one run."""
     results: list[CheckResult] = []
-    for verdict in check.verdicts:
+    for verdict in run.verdicts:
         results += verdict.results()
     results += _not_covered(given)
-    rows = check.rows
+    rows = run.rows
     title = (
         f"check_step · {rows.law.name.replace('_', ' ')}, {_size(rows.law)} · "
-        f"{len(rows.weights):,} rows · D = {len(check.policy.theta):,} · {check.policy.dtype}"
+        f"{len(rows.weights):,} rows · D = {len(run.policy.theta):,} · {run.policy.dtype}"
     )
-    floors = [v.numbers["floor"] for v in check.verdicts if v.numbers.get("floor")]
+    floors = [v.numbers["floor"] for v in run.verdicts if v.numbers.get("floor")]
     return _report(
         title,
         results,
         seed,
         started,
-        conventions=_conventions(check.verdicts, check.declared),
-        not_visible=_not_visible(given, check),
+        conventions=_conventions(run.verdicts, run.declared),
+        not_visible=_not_visible(given, run),
         detection_floor=min(floors, default=0.0),
-        declare=_declare(check.verdicts, check.declared),
-        notes=tuple(_notes(check)),
+        declare=_declare(run.verdicts, run.declared),
+        notes=tuple(_notes(run)),
     )
 
 
@@ -146,35 +147,35 @@ def _declare(verdicts: list[Verdict], declared: dict[str, Any]) -> str:
     return f"conventions = npgcheck.Conventions({inside})"
 
 
-def _not_visible(given: dict[str, Any], check: Any) -> tuple[str, ...]:
+def _not_visible(given: dict[str, Any], run: Run) -> tuple[str, ...]:
     hidden = ["how states were weighted and advantages estimated"]
     if given["direction"] is not None and given["fisher_vector_product"] is None:
         hidden.append("truncation of conjugate gradient, without fisher_vector_product")
-    if given["new_theta"] is not None and check.max_kl is None:
+    if given["new_theta"] is not None and run.max_kl is None:
         hidden.append("the length of the step, without max_kl")
     return tuple(hidden)
 
 
-def _notes(check: Any) -> Iterable[str]:
-    kinks = max((check.rows.along(v).kinks for v in check.probes.vectors), default=0)
+def _notes(run: Run) -> Iterable[str]:
+    kinks = max((run.rows.along(v).kinks for v in run.probes.vectors), default=0)
     if kinks:
         which = f"{kinks} rows, which are" if kinks > 1 else "one row, which is"
         yield f"the outputs have a kink at θ itself in {which} judged loosely"
-    masked = int(check.policy.masked.any(axis=1).sum())
+    masked = int(run.policy.masked.any(axis=1).sum())
     if masked:
         yield (
             f"actions are masked (a logit of −inf, or far below all others) in {masked} rows, "
             "and count as never taken there"
         )
-    if check.policy.coarse:
+    if run.policy.coarse:
         yield (
-            f"policy answers {-math.log10(check.policy.coarse):.1f} digits: some of it is computed "
+            f"policy answers {-math.log10(run.policy.coarse):.1f} digits: some of it is computed "
             "in less than single precision (autocast?), and everything is judged as loosely"
         )
-    elif check.policy.computed_in != "float64":
+    elif run.policy.computed_in != "float64":
         yield (
-            f"the policy computes in {check.policy.computed_in} only, and so does the reference; "
+            f"the policy computes in {run.policy.computed_in} only, and so does the reference; "
             "one that accepts a float64 theta is judged more sharply"
         )
-    for verdict in check.verdicts:
+    for verdict in run.verdicts:
         yield from verdict.numbers.get("notes", ())

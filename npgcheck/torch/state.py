@@ -174,8 +174,13 @@ def autocast(device: str) -> tuple[str, torch.dtype] | None:
 
 @contextmanager
 def forked(seed: int) -> Iterator[None]:
-    """torch's generators start from a seed inside; outside they go on as if nothing happened."""
+    """torch's generators start from a seed inside; outside they go on as if nothing happened.
+
+    ``torch.manual_seed`` would also leave a seed behind for every device that is initialised later.
+    """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if devices:  # pragma: no cover - no such device where the tests run
+            torch.cuda.manual_seed_all(seed)
         yield

@@ -167,4 +167,6 @@ class Choice:
             return text
         if "{exp}" in text:
             text = text.replace("{exp}", f"{math.exp(number):.6g}")
+        if number == 1:
+            text = text.replace("{} iterations", "{} iteration").replace("{} sweeps", "{} sweep")
         return text.replace("{}", f"{number:.6g}")

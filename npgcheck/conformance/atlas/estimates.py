@@ -117,6 +117,10 @@ def _returns(args: Any, _: Any) -> Any:
     return sums(*_usual(args)) + args[1]
 
 
+def _next_returns(args: Any, _: Any) -> Any:
+    return usual(args) + args[2]
+
+
 def _next_index(last: Any) -> Any:
     """V(s′) read as values[t + 1]: after a time-out that is the state after the reset."""
 
@@ -142,6 +146,21 @@ def _last_zero(args: Any, _: Any) -> Any:
     delta = delta.copy()
     delta[-1] = 0.0
     return sums(delta, ends, decay)
+
+
+def _last_of_episodes(args: Any, _: Any) -> Any:
+    """Every episode by itself, and each of them without its last residual."""
+    delta, ends, decay = _usual(args)
+    last = ends.copy()
+    last[-1] = True
+    return sums(np.where(last, 0.0, delta), ends, decay)
+
+
+def _last_alone(args: Any, _: Any) -> Any:
+    """The steps before it are right."""
+    found = usual(args)
+    found[-1] = 0.0
+    return found
 
 
 def _swapped(args: Any, _: Any) -> Any:
@@ -276,13 +295,13 @@ ENTRIES = (
          note="episode ends are noticed one step early"),
     _gae("gae-returns-added", "Â + V: the λ-return", "larger by V(s_t) everywhere",
          "return the advantage; the λ-return is the target of the critic", _returns,
-         note="λ-returns Â + V are returned, not advantages"),
+         _next_returns, note="λ-returns Â + V are returned, not advantages"),
     _gae("rollout-end-as-terminal", "the last step of the rollout is treated as a termination",
          "wrong from the last end of an episode on", "bootstrap the last step with next_values",
          _rollout_end, note="the bootstrap at the end of the rollout is missing"),
     _gae("last-step-left-at-zero", "Â_T = 0: the loop starts one step before the last",
          "wrong on the last episode", "run the loop over every step", _last_zero,
-         note="the last residual is left out"),
+         _last_alone, _last_of_episodes, note="the last residual is left out"),
     _gae("gae-accumulated-forwards", "Σ of the residuals before t, not after it",
          "right on the first step of an episode at most", "accumulate from the last step back",
          _forwards, _forwards_reset, note="the residuals are summed forwards in time"),

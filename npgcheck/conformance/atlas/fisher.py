@@ -107,10 +107,11 @@ def _layers(v: Any, F: Any) -> Any:
 
 
 def _with_value_head(scale: Any) -> Any:
-    """F + Σ_s w ∇V ∇Vᵀ of a value head that is the sum, or the mean, of the logits."""
+    """F + Σ_s w ∇V ∇Vᵀ of a value head that is the sum, or the mean, of the logits or of μ."""
 
     def change(v: Any, F: Any) -> Any:
-        slope = v["jacobian"].sum(axis=1) * scale(v.problem.num_actions)
+        outputs = v["jacobian"] if v.discrete else v["mean_jacobian"]
+        slope = outputs.sum(axis=1) * scale(outputs.shape[1])
         return F + slope.T @ (v["f_weights"][:, None] * slope)
 
     return change
@@ -213,7 +214,9 @@ ENTRIES = (
            "F = E[φA] E[φA]ᵀ: the mean is taken before the product",
            "F has rank one", "take the product for every sample, then the mean",
            note="F is the outer product of the mean gradient, of rank one", visible=F,
-           hidden=NOT_G, change={"F": _mean_gradient}, reads=("g",)),
+           hidden=NOT_G, change={"F": _mean_gradient},
+           forms=({"F": lambda v, F: _mean_gradient(v, F) / (1.0 - v["discount"]) ** 2},),
+           reads=("g", "discount")),
     Choice("fisher", "one_mean", "one-mean-for-all-states", "bug",
            "E[ψψᵀ] − E[ψ]E[ψ]ᵀ with E over states and actions at once",
            "larger than F by the spread of the states' means; right with a single state",
@@ -249,7 +252,7 @@ ENTRIES = (
            forms=({"F": lambda v, F: _blocks(v, F, 1)}, {"F": _layers}),
            families=("discrete",)),
     Choice("fisher", "kronecker", "kronecker-fisher", "approximation",
-           "E[oo ᵀ] ⊗ E[diag π − ππᵀ] in place of E[oo ᵀ ⊗ (diag π − ππᵀ)]",
+           "E[ooᵀ] ⊗ E[diag π − ππᵀ] in place of E[ooᵀ ⊗ (diag π − ππᵀ)]",
            "exact when all states share one policy (Martens & Grosse 2015)",
            "use the whole matrix where it can be afforded",
            note="Kronecker-factored: the mean of a product taken as a product of means",
@@ -347,10 +350,11 @@ ENTRIES = (
            "the Fisher matrix of policy and value together, on shared weights: "
            "F + Σ_s w ∇V ∇Vᵀ",
            "F is larger by the Gauss–Newton matrix of the value head, here the mean or the sum of "
-           "the logits", "differentiate the policy's KL alone",
+           "the logits, or of the means of a Gaussian policy",
+           "differentiate the policy's KL alone",
            note="a value head on the same weights adds its own Gauss–Newton matrix to F",
            seen=(Seen("Wu et al. 2017 (ACKTR), section 3.1", "textbook"),), visible=F,
            hidden=NOT_G, change={"F": _with_value_head(lambda a: 1.0 / a)},
-           forms=({"F": _with_value_head(lambda a: 1.0)},), reads=("jacobian", "f_weights"),
-           families=("discrete",)),
+           forms=({"F": _with_value_head(lambda a: 1.0)},),
+           reads=("jacobian", "mean_jacobian", "f_weights")),
 )  # fmt: skip

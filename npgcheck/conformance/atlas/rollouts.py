@@ -94,6 +94,11 @@ _NOTES: Mapping[str, Mapping[int, str]] = MappingProxyType({
         1: "computed with γ = {} in the residuals alone",
         2: "later residuals weighed with γ = {}",
     },
+    "gae-returns-added": {1: "Â + V(s′) is returned, not the advantage"},
+    "last-step-left-at-zero": {
+        1: "the estimate of the last step is zero, the others are right",
+        2: "the last residual of every episode is left out",
+    },
 })  # fmt: skip
 _IN_ESTIMATES: Mapping[str, str] = MappingProxyType({
     "baseline-added": "V(s) is added, not subtracted",

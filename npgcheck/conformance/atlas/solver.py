@@ -82,7 +82,7 @@ def _cg(f: Any) -> Any:
 ENTRIES = (
     Choice("damping", "", "damping", "convention", "F + λI in place of F",
            "x is shorter and turns towards g; breaks invariance to reparameterisation",
-           "declare it: Conventions(damping=λ)", note="damping λ = {}", seen=(sources.DAMPING,),
+           "declare Conventions(damping=λ)", note="damping λ = {}", seen=(sources.DAMPING,),
            visible=("fisher_vector_product", *X),
            hidden={"one eigenvalue": "if F is a multiple of a projection, x only shrinks"}),
     Choice("cg_iterations", "", "truncated-cg", "approximation",

@@ -334,7 +334,10 @@ ENTRIES = (
         note="rows of the batch weighted by γ to their index",
         visible=WEIGHED,
         change={"row_weights": _of_batch(_as_time)},
-        forms=({"row_weights": _of_batch(lambda v, w: _sum_to_one(_as_time(v, w)))},),
+        forms=({"row_weights": _of_batch(lambda v, w: _sum_to_one(_as_time(v, w)))},
+               {"row_weights": _of_batch(lambda v, w: len(w) * _as_time(v, w))},
+               {"row_weights": _of_batch(
+                   lambda v, w: (1.0 - v["discount"]) * len(w) * _as_time(v, w))}),
         reads=("discount",),
         hidden={"mdp": "an expectation has no rows"},
     ),

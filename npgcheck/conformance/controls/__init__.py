@@ -30,6 +30,7 @@ from . import (  # noqa: F401  (importing a file registers its controls)
     plant_torch,
     plant_training,
     plant_unlisted,
+    plant_variants,
     right_autodiff,
     right_exact,
     right_gaussian,

@@ -187,8 +187,9 @@ def _cost(
     for name in names - told:
         entry = BY_NAME[name]
         total += max(KIND_COST[entry.kind], 1.0) + WEAK_COST * entry.weak
-    used = [f for one in asked for f in one.found if f.names <= names]
+    ways = [[f for f in one.found if f.names <= names] for one in asked]
     for quantity in right_quantities(state):
-        if any(would_alter(state, search, quantity, f) for f in used):
+        # one way of spelling it out that leaves the quantity alone is enough
+        if any(all(would_alter(state, search, quantity, f) for f in way) for way in ways):
             total += CONTRADICTED
     return total

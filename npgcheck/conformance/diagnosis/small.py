@@ -1,4 +1,4 @@
-"""Small errors with a name: a sum that is cut off late, a small ε inside a logarithm.
+"""Small errors with a name: a sum cut off late, a small ε in a logarithm, finite differences.
 
 Answers that are right to a few digits are explained by a limited accuracy, which says little. Where
 one of these choices leaves nothing of the error, on every problem, it is that choice.
@@ -27,9 +27,16 @@ from npgcheck.conformance.report import CheckResult
 from npgcheck.conformance.round_numbers import first_round
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.valleys import in_valley
+from npgcheck.tolerance import UNIT_ROUNDOFF
 
 ACCURACY = "limited-accuracy"
-NAMES = ("epsilon-inside-kl", "horizon-cut-off", "value-sweeps-cut-off")
+NAMES = (
+    "epsilon-inside-kl",
+    "horizon-cut-off",
+    "value-sweeps-cut-off",
+    "value-sweeps-stopped-at-a-tolerance",
+    "finite-difference-eps",
+)
 #: A choice leaves at most this part of the error, or rounding: so many units of it, times the
 #: largest cond F at which a solve is judged.
 LEFT = 0.02
@@ -37,6 +44,8 @@ UNITS = 3e3
 CONDITION = 1e4
 #: An answer tells something where its error is so many times larger than rounding.
 SHOWS = 100.0
+#: A difference over h rounds at so many units of round-off over h.
+QUOTIENT = 100.0
 #: Larger errors are no small ones; a few answers may have no size of their own.
 SMALL = 0.3
 NEARLY_ALL = 0.8
@@ -153,9 +162,15 @@ def _numbers(search: Search, asked: Question, errors: _Errors, entry: Choice) ->
 
 def _confirm(search: Search, asked: Question, errors: _Errors, applied: Applied) -> Found | None:
     """The choice, where it leaves no answer with an error of its own."""
-    told = sum(_telling(asked, errors))
+    quotient = 0.0
+    if applied.choice.name == "finite-difference-eps" and applied.number:
+        quotient = QUOTIENT * UNIT_ROUNDOFF["float64"] / applied.number
+    told = sum(
+        told and bare > SHOWS * quotient
+        for told, bare in zip(_telling(asked, errors), errors.bare, strict=True)
+    )
     for record, bare in zip(errors.records, errors.bare, strict=True):
         left = search.misfit(record, (applied,), asked.quantity, errors.setup)
-        if not left <= max(LEFT * bare, _rounding(asked.quantity, record)):
+        if not left <= max(LEFT * bare, _rounding(asked.quantity, record) + quotient):
             return None
     return Found((applied,), errors.setup, told) if told >= TELLING else None

@@ -6,6 +6,7 @@ from npgcheck.step.controls.wrong import MISTAKES as PARTS
 from npgcheck.step.controls.wrong import Mistake
 from npgcheck.step.controls.wrong_divergences import DIVERGENCES
 from npgcheck.step.controls.wrong_lengths import LENGTHS
+from npgcheck.step.controls.wrong_parts import PARTS_OF_F
 from npgcheck.step.controls.wrong_products import PRODUCTS
 from npgcheck.step.controls.wrong_readings import READINGS
 from npgcheck.step.controls.wrong_solves import SOLVES
@@ -20,5 +21,6 @@ MISTAKES: tuple[Mistake, ...] = (
     *SOLVES,
     *SPECTRAL,
     *SYSTEMS,
+    *PARTS_OF_F,
     *LENGTHS,
 )

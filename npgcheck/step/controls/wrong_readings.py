@@ -105,7 +105,7 @@ def _exchanged(s: Step, right: Any) -> Array:
 
 
 def _mean_of_products(s: Step, v: Array, second: Callable[[Array], Array]) -> Array:
-    """For one linear layer with bias: E[oo ᵀ] V E[W], as K-FAC does for a layer."""
+    """For one linear layer with bias: E[ooᵀ] V E[W], as K-FAC does for a layer."""
     (inputs, outputs), count = s.network.shapes[0], len(s.observations)
     o = np.concatenate([s.observations, np.ones_like(s.observations[:, :1])], axis=1)
     z = s.outputs(s.theta)

@@ -36,6 +36,11 @@ def _loss_outer_q(v: Any, F: Any) -> Any:
     return _weighted(v, v["q_value"], row)
 
 
+def _loss_outer_absolute(v: Any, F: Any) -> Any:
+    row = v["row_critic"]
+    return _weighted(v, np.abs(v["critic"]) ** 0.5, None if row is None else np.abs(row) ** 0.5)
+
+
 def _mean_gradient(v: Any, F: Any) -> Any:
     return np.outer(v["g"], v["g"])
 
@@ -100,6 +105,16 @@ def _layers(v: Any, F: Any) -> Any:
     if sizes is None:
         return np.full_like(F, np.nan)
     lengths = [(n + 1) * m for n, m in pairwise(sizes)]
+    label = np.repeat(np.arange(len(lengths)), lengths)
+    if len(label) != len(F):
+        return np.full_like(F, np.nan)
+    return np.where(label[:, None] == label[None, :], F, 0.0)
+
+
+def _arrays(v: Any, F: Any) -> Any:
+    """Keeps the blocks within one array of weights, or of biases."""
+    sizes = getattr(v.problem.policy, "sizes", None)
+    lengths = [] if sizes is None else [k for n, m in pairwise(sizes) for k in (n * m, m)]
     label = np.repeat(np.arange(len(lengths)), lengths)
     if len(label) != len(F):
         return np.full_like(F, np.nan)
@@ -203,11 +218,14 @@ ENTRIES = (
            "return F and damp in the solve, or declare Conventions(damping=λ, "
            "damping_in='fisher')", note="damping λ = {} inside the matrix", visible=("fisher",)),
     Choice("fisher", "loss_gradient", "loss-gradient-outer-product", "bug",
-           "F = E[A² φφᵀ], the outer product of the gradients of the loss",
+           "F = E[A² φφᵀ], the outer product of the gradients of the loss, or E[|A| φφᵀ]",
            "F depends on the rewards: scaling them by c scales F by c² and x by 1/c",
            "leave the advantage out: F = E[φφᵀ] with φ = ∇log π",
            note="F is made of gradients of the loss, A∇log π, not of ∇log π", visible=F,
-           hidden=NOT_G, change={"F": _loss_outer}, forms=({"F": _loss_outer_q},),
+           hidden=NOT_G, change={"F": _loss_outer},
+           forms=({"F": _loss_outer_q}, {"F": _loss_outer_absolute}),
+           notes=("F is made of gradients of the loss, Q∇log π, not of ∇log π",
+                  "F is weighed by |A|: E[|A| φφᵀ]"),
            reads=("critic", "row_critic", "scores", "row_scores", "weights", "action_weights",
                   "row_weights", "q_value")),
     Choice("fisher", "mean_gradient", "outer-product-of-the-mean-gradient", "bug",
@@ -249,7 +267,7 @@ ENTRIES = (
            note="F is cut to blocks on its diagonal", visible=F,
            hidden={**NOT_G, "tabular, blocks by state": "F has no other blocks"},
            change={"F": lambda v, F: _blocks(v, F, 0)},
-           forms=({"F": lambda v, F: _blocks(v, F, 1)}, {"F": _layers}),
+           forms=({"F": lambda v, F: _blocks(v, F, 1)}, {"F": _layers}, {"F": _arrays}),
            families=("discrete",)),
     Choice("fisher", "kronecker", "kronecker-fisher", "approximation",
            "E[ooᵀ] ⊗ E[diag π − ππᵀ] in place of E[ooᵀ ⊗ (diag π − ππᵀ)]",
@@ -265,7 +283,10 @@ ENTRIES = (
            "weigh the mean's Jacobian by 1/σ²",
            note="F for unit variance: 1/σ² is missing in the block of the mean",
            seen=(sources.UNIT_VARIANCE,), visible=F, hidden={**NOT_G, "σ = 1": "1/σ² = 1"},
-           change={"F": _unit_variance}, forms=({"F": _identity_std},),
+           change={"F": _unit_variance},
+           forms=({"F": _identity_std}, {"F": _unit_variance_mean}),
+           notes=("F of the mean and of log σ without their factors: 1/σ² and 2 are missing",
+                  "F = Σ_s w J_μᵀJ_μ: neither 1/σ² nor a block of log σ"),
            reads=("f_weights", "mean_jacobian", "std_jacobian"), families=("gaussian",)),
     Choice("fisher", "std_block_one", "log-std-block-one", "bug",
            "1 in place of 2 on the diagonal block of log σ",

@@ -17,6 +17,11 @@ def _rows(v: Any) -> Any:
     return np.nan if rows is None else float(len(rows.rewards))
 
 
+def _episodes(v: Any) -> float:
+    rows = v.pipeline.rows
+    return float(rows.count) if rows is not None and v.base.sampled == "episodes" else np.nan
+
+
 def _times(f: Any) -> Any:
     return {"g": lambda v, g: f(v) * g}
 
@@ -52,11 +57,14 @@ ENTRIES = (
            "use log-softmax; return zero for a zero gradient", seen=(sources.STD_EPS,),
            visible=("log_prob", "score", "natural_gradient")),
     Choice("gradient_scale", "rows", "sum-in-g-mean-in-F", "bug",
-           "g is a sum over the rows, F a mean (or g is divided by N twice)",
+           "g is a sum over the rows or episodes, F a mean (or g is divided by N twice)",
            "x grows with the number of rows", "average both over the rows",
            note="g is summed over the rows, F averaged", visible=G,
            hidden={"trust-region proposals": "a factor of g does not change a step of fixed KL"},
-           change=_times(_rows), forms=(_times(lambda v: 1.0 / _rows(v)),)),
+           change=_times(_rows),
+           forms=(_times(lambda v: 1.0 / _rows(v)), _times(_episodes)),
+           notes=("g is divided by the number of rows twice",
+                  "g is summed over the episodes, F averaged")),
     Choice("gradient_scale", "horizon", "horizon-factor-twice", "bug",
            "g/(1−γ)² (or (1−γ)g twice over)", "g and x are 1/(1−γ) times too large or too small",
            "∇J has one factor 1/(1−γ); a normalised d and an undiscounted sum have none",

@@ -113,6 +113,11 @@ def _solved(v: Any, F: Any) -> Any:
     return np.linalg.lstsq(F, v["g"], rcond=1e-12)[0]
 
 
+def _rows(v: Any) -> float:
+    rows = v.pipeline.rows
+    return np.nan if rows is None else float(len(rows.rewards))
+
+
 def _root(f: Any) -> Any:
     return lambda v, value: (f(value[0]), *value[1:])
 
@@ -199,11 +204,15 @@ ENTRIES = (
            "A times too small", "sum over the actions", note="a mean over the actions, not a sum",
            visible=KL, change={"kl_terms": lambda v, k: (k[0] / v.problem.num_actions, *k[1:])},
            families=("discrete",)),
-    Choice("kl", "sum_over_states", "kl-summed-over-states", "bug", "Σ_s KL(s), without weights",
-           "grows with the number of states", "weigh state s by d(s)",
+    Choice("kl", "sum_over_states", "kl-summed-over-states", "bug",
+           "Σ_s KL(s), or Σ_i KL_i over the rows, without weights",
+           "grows with the number of states, or of rows",
+           "weigh state s by d(s); average over rows",
            note="KL is summed over the states, not averaged", visible=KL,
            change={"kl": lambda v, k: k, "kl_terms": lambda v, k: (
-               np.full_like(k[0], k[0].sum()), *k[1:])}),
+               np.full_like(k[0], k[0].sum()), *k[1:])},
+           forms=({"kl": lambda v, k: (k[0] * _rows(v), *k[1:])},),
+           notes=("KL is summed over the rows, not averaged",)),
     Choice("kl", "root", "kl-square-root", "bug", "√KL or √(2KL)",
            "a distance, of first order at θ", "compare KL itself with max_kl",
            note="√KL in place of KL", visible=KL,

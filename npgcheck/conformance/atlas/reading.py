@@ -89,6 +89,20 @@ def _mean_of_next(v: Any, phi: Any) -> Any:
     return jacobian[np.arange(len(rows.actions)), rows.actions] - mean
 
 
+def _of_another_row(shift: int) -> Any:
+    """J_a(s_i) − Σ_b π(b|s_j) J_b(s_i), j the row before or after, in g."""
+
+    def change(v: Any, phi: Any) -> Any:
+        if phi is None or not v.discrete:
+            return phi
+        rows = v.pipeline.rows
+        jacobian = v["jacobian"][rows.states]
+        mean = np.einsum("na,nad->nd", v["pi"][np.roll(rows.states, shift)], jacobian)
+        return jacobian[np.arange(len(rows.actions)), rows.actions] - mean
+
+    return change
+
+
 def _mixed(v: Any, log_pi: Any, c: Any) -> Any:
     return np.log((1.0 - c) * np.exp(log_pi) + c / log_pi.shape[1])
 
@@ -128,7 +142,8 @@ ENTRIES = (
            change=_roll_states(1),
            forms=(_roll_states(-1), {"logits": lambda v, z: np.broadcast_to(z[:1], z.shape)},
                   {"logits": lambda v, z: z[::-1]}, {"g_row_scores": _mean_of_next},
-                  {"row_scores": _mean_of_next}),
+                  {"row_scores": _mean_of_next}, {"g_row_scores": _of_another_row(1)},
+                  {"g_row_scores": _of_another_row(-1)}),
            reads=("jacobian", "pi"), families=("discrete",)),
     Choice("policy", "wrong_action", "action-index-off-by-one", "bug",
            "log π(a+1|s) for log π(a|s), cyclic or cut off at the ends",

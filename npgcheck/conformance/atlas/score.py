@@ -54,6 +54,12 @@ def _clip_full(v: Any, g: Any, c: Any) -> Any:
     return _clip(v, g, c * (1.0 - v.reference.discount))
 
 
+def _clip_each_full(v: Any, g: Any, c: Any) -> Any:
+    """The entries of ∇J, where g is (1−γ)∇J."""
+    limit = c * (1.0 - v.reference.discount)
+    return np.clip(g, -limit, limit)
+
+
 def _torch_clip(v: Any, g: Any, c: Any) -> Any:
     """torch's rule, which divides by ‖g‖ + 1e-6; here for ∇J, the next for (1−γ)∇J."""
     unit = 1.0 - v.reference.discount
@@ -200,13 +206,17 @@ ENTRIES = (
            change={"g": lambda v, g, c: g - c * (1.0 - v.reference.discount) * v.reference.theta},
            forms=({"g": lambda v, g, c: g - c * v.reference.theta},),
            number=Number("c", (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.5, 1.0))),
-    Choice("gradient", "clipped", "gradient-clipped", "bug", "g · min(1, c/‖g‖)",
+    Choice("gradient", "clipped", "gradient-clipped", "bug",
+           "g · min(1, c/‖g‖), or each entry of g clipped to ±c",
            "the direction is right; large gradients are too short",
            "return the gradient itself; clip in the optimiser if at all",
            note="gradients longer than {} are cut to that length",
            visible=("policy_gradient", "natural_gradient"),
            change={"g": _clip},
-           forms=({"g": _clip_full}, {"g": _torch_clip}, {"g": _torch_clip_mean}),
+           forms=({"g": _clip_full}, {"g": _torch_clip}, {"g": _torch_clip_mean},
+                  {"g": lambda v, g, c: np.clip(g, -c, c)}, {"g": _clip_each_full}),
+           notes=(*(("gradients longer than {} are cut to that length",) * 3),
+                  *(("each entry of the gradient is clipped to ±{}",) * 2)),
            number=Number("c", (1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0))),
     Choice("gradient", "unit", "gradient-normalised", "bug", "g/‖g‖",
            "every gradient has length one", "return the gradient itself",
@@ -227,7 +237,7 @@ ENTRIES = (
            visible=("surrogate",), hidden={"policy_gradient": "the gradients agree at θ"},
            change={"surrogate": lambda v, s: (float(np.sum(s[3] * np.log(s[1]) * s[2])), *s[1:])}),
     Choice("surrogate", "clipped", "clipped-surrogate", "bug",
-           "min(r A, clip(r, 1 − ε, 1 + ε) A), r = π′/π",
+           "min(r A, clip(r, 1 − ε, 1 + ε) A), r = π′/π, or without the minimum",
            "equal near θ; the objective of PPO, not the surrogate of TRPO",
            "leave the ratio unclipped", note="ratios clipped to 1 ± {}", visible=("surrogate",),
            hidden=SQUARED_RATIOS,

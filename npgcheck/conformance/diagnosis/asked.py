@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from npgcheck.conformance.diagnosis import pure
+from npgcheck.conformance.diagnosis.given import own_answers
 from npgcheck.conformance.diagnosis.plausible import plausible
 from npgcheck.conformance.diagnosis.predict import MISFITS
 from npgcheck.conformance.diagnosis.question import Question, question
 from npgcheck.conformance.diagnosis.search import Found, Search
 from npgcheck.conformance.diagnosis.separating import separating_records
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.layers import common_lower
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore
 
@@ -32,8 +34,27 @@ CUT = "the step was cut"
 _RULES = ("the accepted step", CUT, "θ came back")
 
 
-def ask(state: Run, search: Search, quantity: str) -> Asked:
-    """The question that a refuted quantity poses, and the single choices that answer it."""
+def ask_all(state: Run, search: Search, quantities: Sequence[str]) -> list[Asked]:
+    """The questions that refuted quantities pose.
+
+    One choice that explains all of them explains the first: the others are asked for no more than
+    explains those before them, as long as there is such a choice.
+    """
+    asked: list[Asked] = []
+    names: set[str] = set()
+    for quantity in quantities:
+        asked.append(ask(state, search, quantity, names))
+        names = {n for f in asked[-1].found if len(f.names) == 1 for n in f.names}
+        if not names:
+            break
+    else:
+        return asked
+    return [asked[0], *(ask(state, search, q) for q in quantities[1:])]
+
+
+def ask(state: Run, search: Search, quantity: str, only: Collection[str] = ()) -> Asked:
+    """The question that a refuted quantity poses, and the single choices that answer it; no
+    others are tried than ``only``, where it is not empty."""
     reasons = [r.reason for r in state.results[quantity] if r.kind == "value"]
     if any(reason.startswith(_RULES) for reason in reasons):
         return _ask_length(state, search, quantity, reasons)
@@ -48,10 +69,24 @@ def ask(state: Run, search: Search, quantity: str) -> Asked:
     posed = pose(state, quantity)
     if posed is None:
         return Asked(quantity, None)
-    found = search.singles(posed)
-    if not found:
+    if found := _of_named_answers(state, search, posed):
+        return Asked(quantity, posed, found)
+    found = search.singles(posed, only=only)
+    if not (found or only):
         found = search.damped(posed)
     return Asked(quantity, posed, plausible(state, search, quantity, found))
+
+
+def _of_named_answers(state: Run, search: Search, posed: Question) -> list[Found]:
+    """What the subject's own answers below make of it, where their mistake has a name already:
+    then it needs none of its own."""
+    lower = common_lower(state, posed.quantity)
+    if lower is None or not any(
+        d.kind == "bug" for r in state.results[lower] for d in r.diagnosis if r.status == "fail"
+    ):
+        return []
+    given = own_answers(state, posed.quantity, {lower})
+    return [f for own in given if (f := search.under((own,), posed)) is not None]
 
 
 def _ask_length(state: Run, search: Search, quantity: str, reasons: list[str]) -> Asked:

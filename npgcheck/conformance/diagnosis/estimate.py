@@ -74,6 +74,9 @@ def numbers(
         near = [value for misfit, value in tried if misfit <= limit]
         yield from (Applied(choice, value) for value in near if worst(value) <= limit)
         return
+    seen = first
+    if sum(misfit <= limit for misfit, _ in tried) > 1:  # the first answer does not show it
+        seen, tried = worst, [(worst(value), value) for value in number.start]
     best = min(tried)
     if not best[0] <= far:
         return
@@ -82,8 +85,8 @@ def numbers(
         return
     # Beyond a bound nothing changes: the valley may lie at either end of what is equally good.
     equal = [i for i, (misfit, _) in enumerate(tried) if misfit <= best[0] * (1.0 + NOTHING)]
-    values = [in_valley(first, number.start, i) for i in dict.fromkeys((equal[0], equal[-1]))]
-    value = min(values, key=first)
+    values = [in_valley(seen, number.start, i) for i in dict.fromkeys((equal[0], equal[-1]))]
+    value = min(values, key=seen)
     if worst(value) > max(limit, 1e-6):
         return
     if any(abs(value - n) <= 1e-9 * max(1.0, abs(n)) for n in number.not_values):

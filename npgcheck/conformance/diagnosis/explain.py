@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.contract import in_order
-from npgcheck.conformance.diagnosis.asked import ask
+from npgcheck.conformance.diagnosis.asked import ask_all
 from npgcheck.conformance.diagnosis.cover import cover, follows, repeats
 from npgcheck.conformance.diagnosis.own_solver import (
     explain_by_solver,
@@ -44,7 +44,7 @@ def _name_refuted(state: Run, search: Search, explained: set[str]) -> None:
     refuted = [q for q in refuted if q not in SOLVES or not is_random(state, q)]
     if not refuted:
         return
-    asked = [ask(state, search, q) for q in refuted]
+    asked = ask_all(state, search, refuted)
     chosen = cover(state, search, asked)
     if chosen is None:  # several mistakes: each quantity for itself, told names first
         told: frozenset[str] = frozenset()

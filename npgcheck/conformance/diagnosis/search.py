@@ -115,18 +115,20 @@ class Search:
         *,
         plain: bool = True,
         numbered: bool = True,
-        only: str = "",
+        only: Collection[str] = (),
     ) -> list[Found]:
         """Single choices that reproduce the quantity: plain ones, and numbered ones, estimated.
 
         ``beside`` are choices that explain quantities below this one, and are taken as given;
-        ``only`` is the name of the one choice that is tried, or "".
+        ``only`` are the names of the choices that are tried, all of them where it is empty.
         """
         given = _given(beside)
         setups = _left_open(asked.likely if beside else asked.setups, given)
         found = []
         for choice in self.candidates(asked, given):
-            if choice.name in {a.choice.name for a in beside} or only not in ("", choice.name):
+            if choice.name in {a.choice.name for a in beside}:
+                continue
+            if only and choice.name not in only:
                 continue
             if not (plain if choice.number is None else numbered):
                 continue

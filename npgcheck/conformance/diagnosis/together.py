@@ -81,6 +81,6 @@ def _absolute(state: Run, search: Search) -> None:
             continue
         posed = pose(state, quantity)
         if posed is not None:
-            found = search.singles(posed, only=entry.name)
+            found = search.singles(posed, only=(entry.name,))
             if found:
                 write(state, [Asked(quantity, posed, found[:1])], Cover(found[0].names, ()))

@@ -13,6 +13,7 @@ from npgcheck.conformance.diagnosis.given import OWN
 from npgcheck.conformance.diagnosis.search import Found
 from npgcheck.conformance.diagnosis.setup import VARYING, Setup
 from npgcheck.conformance.fitting import same_number
+from npgcheck.conformance.layers import common_lower
 from npgcheck.conformance.naming import diagnose
 from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
@@ -40,9 +41,22 @@ def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
             entry = BY_NAME["scales-differ-between-quantities"]
             scales = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
             diagnosis = (*diagnosis, scales)
+        if not found.names and (lower := common_lower(state, one.quantity)) is not None:
+            _follows(state, one.quantity, lower, diagnosis)
+            continue
         if not diagnosis:
-            continue  # it follows from the subject's own answers below: that is said elsewhere
+            continue
         _put(state, one.quantity, found, diagnosis)
+
+
+def _follows(state: Run, quantity: str, lower: str, beside: tuple[Diagnosis, ...]) -> None:
+    """It follows from the subject's own answers below, whose mistake is told there."""
+    state.results[quantity] = [
+        replace(r, diagnosis=beside, explained_by=lower)
+        if r.kind == "value" and r.status == "fail"
+        else r
+        for r in state.results[quantity]
+    ]
 
 
 def _equals(one: Asked, found: Found, cover: Cover) -> set[frozenset[str]]:

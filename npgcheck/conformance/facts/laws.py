@@ -43,6 +43,8 @@ def law(numbers: Sequence[float], seen: Sequence[Seen], limit: float = REPRODUCE
 
 def number_text(factor: float) -> str:
     """A factor as people write it: 2, 1/2, √2, or six digits."""
+    if not 1e-6 < abs(factor) < 1e6:
+        return f"{factor:.6g}"
     simple = Fraction(factor).limit_denominator(12)
     if simple and abs(factor - float(simple)) <= 1e-6 * abs(factor):
         return str(simple)

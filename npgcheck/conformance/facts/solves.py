@@ -224,7 +224,7 @@ def _along(wrong: Sequence[Seen]) -> str:
 
 def _length(wrong: Sequence[Seen]) -> str:
     """A length that follows a law of its own."""
-    if any(len(s.yours) < 2 for s in wrong):
+    if len(wrong) < 3 or any(len(s.yours) < 2 for s in wrong):
         return ""
     text = law([float(np.linalg.norm(s.yours)) for s in wrong], wrong)
     return f"its length is {text}" if text and "its own" not in text else ""

@@ -236,8 +236,10 @@ class _Page:
             yield from self._entry(_LABEL[result.kind], f"{title}{said}   [{result.id}]")
         if result.explained_by is None:
             yield from self._evidence(result)
-            new = [d for d in result.diagnosis if d.kind == "bug" and d.choice not in self.told]
-            yield from self._diagnosed(new, said)
+            new = [d for d in result.diagnosis if d.kind != "free" and d.choice not in self.told]
+            self.told |= {d.choice for d in new}
+            apart = [diagnosis_text(d) for d in new if d.kind != "bug"]  # it says the same again
+            yield from self._diagnosed(new, "; ".join([said, *apart]))
 
     def _evidence(self, result: CheckResult) -> Iterator[Line]:
         """Where it raised, the smallest problem, and both answers there."""

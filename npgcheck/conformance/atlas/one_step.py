@@ -14,11 +14,11 @@ from npgcheck.conformance.atlas.entry import Choice, Number
 _G = ("policy_gradient",)
 
 
-def _over_std(ddof: int) -> Any:
+def _over_std(ddof: int, added: float = 0.0) -> Any:
     def change(v: Any, critic: Any) -> Any:
         if critic is None or v.base.critic in ("centred", "normalised"):
             return None  # with the mean subtracted it has another name
-        return critic / np.std(critic, ddof=ddof)
+        return critic / (np.std(critic, ddof=ddof) + added)
 
     return change
 
@@ -59,7 +59,9 @@ ENTRIES: Mapping[str, tuple[Choice, ...]] = MappingProxyType({
                "subtract the mean as well, divide by nothing, or pass the advantages that enter "
                "the gradient",
                note="advantages divided by their standard deviation", visible=_G,
-               change={"row_critic": _over_std(0)}, forms=({"row_critic": _over_std(1)},)),
+               change={"row_critic": _over_std(0)},
+               forms=tuple({"row_critic": _over_std(ddof, added)} for ddof, added in (
+                   (1, 0.0), (0, 1e-8), (1, 1e-8), (0, 1e-6), (1, 1e-6)))),
         Choice("advantage", "absolute", "absolute-advantages", "bug", "|A| in place of A",
                "every action is made more likely", "keep the sign of the advantages",
                note="the absolute values of the advantages enter", visible=_G,

@@ -27,6 +27,19 @@ def _standardised(ddof: int, added: float) -> Any:
     return features
 
 
+def _layer_norm(ddof: int, added: float) -> Any:
+    """(o − mean)/(std + ε) over the features of each state."""
+
+    def features(v: Any) -> Any:
+        x = np.asarray(v.problem.observations, dtype=float)
+        if x.shape[1] <= ddof:
+            return np.full_like(x, np.nan)
+        std = x.std(axis=1, ddof=ddof, keepdims=True)
+        return (x - x.mean(axis=1, keepdims=True)) / np.maximum(std + added, 1e-300)
+
+    return features
+
+
 def _with_features(features: Any) -> Any:
     def slopes(v: Any) -> Any:
         return v.reference.policy.mean_log_std_jacobian(v.reference.theta, features(v))[0]
@@ -158,7 +171,8 @@ ENTRIES = (
            visible=SCORED, hidden={"tabular": "one-hot rows have norm one"},
            change=_with_features(_normalised),
            forms=(_with_features(_standardised(0, 0.0)), _with_features(_standardised(0, 1e-8)),
-                  _with_features(_standardised(1, 0.0)), _with_features(_standardised(1, 1e-8)))),
+                  _with_features(_standardised(1, 0.0)), _with_features(_standardised(1, 1e-8)),
+                  *(_with_features(_layer_norm(d, e)) for d in (0, 1) for e in (0.0, 1e-5)))),
     Choice("policy", "exploration", "exploration-mixed-in", "bug",
            "(1 − ε)π + ε/A in place of π", "log π of another policy",
            "the contract's policy is the softmax alone", note="a share {} of uniform actions is "

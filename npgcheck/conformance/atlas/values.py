@@ -117,6 +117,16 @@ def _sweeps_until(newest: bool, in_place: bool = False) -> Any:
     return change
 
 
+def _value_at(v: Any, value: Any, c: Any) -> Any:
+    """V under another discount, beside visits under the right one."""
+    expected = (v["chain_pi"] * v["rewards"]).sum(axis=1)
+    return np.linalg.solve(np.eye(len(expected)) - c * v["chain"], expected)
+
+
+def _q_at(v: Any, q: Any, c: Any) -> Any:
+    return v["rewards"] + c * v["transitions"] @ v["value"]
+
+
 def _other_horizon(v: Any, g: Any, c: Any) -> Any:
     """1/(1−γ′) in place of 1/(1−γ)."""
     return None if g is None else g * (1.0 - v.reference.discount) / (1.0 - c)
@@ -193,7 +203,9 @@ ENTRIES = (
            visible=(*VALUES, "state_distribution", *G),
            change={"discount": lambda v, g, c: c},
            forms=({"discount": lambda v, g, c: c, "g": _other_horizon},
-                  *sampled(lambda v, r, c: r, lambda v, c: c)), reads=("discount",),
+                  {"value": _value_at, "q_value": _q_at},
+                  *sampled(lambda v, r, c: r, lambda v, c: c)),
+           reads=("discount", "chain", "chain_pi", "rewards", "transitions"),
            number=Number("γ′", (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995,
                                 0.999), not_values=(1.0,))),
     Choice("backup", "sweeps", "value-sweeps-cut-off", "approximation",

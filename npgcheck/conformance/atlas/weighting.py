@@ -247,6 +247,7 @@ ENTRIES = (
         visible=("state_distribution", *WEIGHED),
         change={"occupancy": _first_step_skipped},
         forms=({"occupancy": lambda v, d: _first_step_skipped(v, d) / (1.0 - v["discount"])},
+               {"g_weights": _first_step_skipped}, {"f_weights": _first_step_skipped},
                {"row_weights": _rows_by_time(lambda g, t: t > 0)},
                {"row_weights": _rows_by_time(lambda g, t: t > 0, summed=True)}),
         reads=("discount", "start"),

@@ -20,6 +20,7 @@ from npgcheck.conformance.diagnosis.search import Search
 from npgcheck.conformance.diagnosis.singular import name_singular_solves
 from npgcheck.conformance.diagnosis.small import name_small_errors
 from npgcheck.conformance.diagnosis.stopped import name_early_stops
+from npgcheck.conformance.diagnosis.telling import name_telling_facts
 from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.reconcile import SOLVES
@@ -37,6 +38,7 @@ def name_mistakes(state: Run) -> None:
     follow_solver(state, explained)
     name_small_errors(state, search)
     explain_together(state, search)
+    name_telling_facts(state)
 
 
 def _name_refuted(state: Run, search: Search, explained: set[str]) -> None:

@@ -156,6 +156,26 @@ def test_known_and_stale_failures_are_shown():
     assert "❌ known failure" in to_markdown(failing)
 
 
+def test_a_convention_is_called_by_its_name_once():
+    damped = Diagnosis("damping", "damping", "convention", 0.1, "damping λ = 0.1")
+    text = to_text(
+        report(
+            result("NPG-FV-001", "fisher_vector_product", "deviates", diagnosis=(damped,)),
+            result("NPG-NG-001", "natural_gradient", "deviates", diagnosis=(damped,)),
+        )
+    )
+    assert text.count("damping: F + λI in place of F") == 1
+    assert text.count("explain damping") == 1
+    assert "mend" not in text  # the line that declares it says so
+
+
+def test_what_cannot_be_declared_comes_with_its_mend():
+    cut = Diagnosis("fisher", "diagonal-fisher", "approximation", None, "only the diagonal of F")
+    text = to_text(report(result("NPG-FI-001", "fisher", "deviates", diagnosis=(cut,))))
+    assert "diagonal-fisher: diag(F) alone" in text
+    assert "mend               use the whole matrix" in text
+
+
 def test_what_a_lower_quantity_explains_is_not_diagnosed_again():
     mistake = Diagnosis("kl", "kl-mean-over-action-dimensions", "bug", None, "a mean for a sum")
     damped = Diagnosis("damping", "damping", "convention", 0.1)

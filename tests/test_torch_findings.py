@@ -141,3 +141,16 @@ def test_a_module_that_insists_on_single_precision():
     report = check(c, distribution=law, gradient=c.gradient())
     assert report.passed
     assert any("float64" in note for note in report.notes)
+
+
+def test_a_seed_is_left_behind_nowhere():
+    """torch.manual_seed would queue one for every device that is initialised later."""
+    from npgcheck.torch.state import forked
+
+    waiting, state = len(torch.cuda._queued_calls), torch.get_rng_state()
+    with forked(3):
+        first = torch.rand(3)
+    with forked(3):
+        assert torch.equal(first, torch.rand(3))
+    assert len(torch.cuda._queued_calls) == waiting
+    assert torch.equal(torch.get_rng_state(), state)

@@ -299,6 +299,7 @@ def _by_differences(
     y: Array,
     exact: Array,
     shifted: Array,
+    scaled: bool = True,
 ) -> list[Diagnosis]:
     """Whether the product is that of F up to the error of finite differences, and not linear.
 
@@ -310,7 +311,8 @@ def _by_differences(
     blocks = [a.reshape(len(answers), -1) for a in (y, exact, shifted)]
     sizes = np.abs(blocks[1]).max(axis=1, keepdims=True) * np.ones_like(blocks[1])
     free, _ = fit.estimate(y, exact, sizes.ravel(), shifted, free_factor=True)
-    near = [(c, said) for c, said in factors(probes) if abs(free - c) <= NEAR * abs(c)]
+    known = factors(probes) if scaled else []
+    near = [(c, said) for c, said in known if abs(free - c) <= NEAR * abs(c)]
     for factor, named in [(1.0, []), *near]:
         off_by = blocks[0] - factor * blocks[1]
         _, damping = fit.estimate(off_by.ravel(), 0.0 * exact, sizes.ravel(), shifted, False)
@@ -373,8 +375,8 @@ def _both(
     """F v/‖v‖ by finite differences, damped before the division or after it."""
     lengths = _lengths(probes, list(answers), len(y))
     for added in (shifted, shifted * lengths):
-        said = _by_differences(verdict, probes, answers, y * lengths, exact, added)
-        if said and said[0].choice == "finite-difference-eps":  # no factor explains it as well
+        said = _by_differences(verdict, probes, answers, y * lengths, exact, added, scaled=False)
+        if said:
             return [names.named("product-forgets-the-length", note=_FORGETS), *said]
     return []
 

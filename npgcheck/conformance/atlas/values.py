@@ -119,11 +119,15 @@ def _sweeps_until(newest: bool, in_place: bool = False) -> Any:
 
 def _value_at(v: Any, value: Any, c: Any) -> Any:
     """V under another discount, beside visits under the right one."""
+    if not v.discrete:
+        return np.full_like(value, np.nan)
     expected = (v["chain_pi"] * v["rewards"]).sum(axis=1)
     return np.linalg.solve(np.eye(len(expected)) - c * v["chain"], expected)
 
 
 def _q_at(v: Any, q: Any, c: Any) -> Any:
+    if not v.discrete:
+        return np.full_like(q, np.nan)
     return v["rewards"] + c * v["transitions"] @ v["value"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from npgcheck.conformance.contract import in_order
 from npgcheck.conformance.diagnosis import pure
 from npgcheck.conformance.diagnosis.given import own_answers
 from npgcheck.conformance.diagnosis.plausible import plausible
@@ -14,7 +15,7 @@ from npgcheck.conformance.diagnosis.question import Question, question
 from npgcheck.conformance.diagnosis.search import Found, Search
 from npgcheck.conformance.diagnosis.separating import separating_records
 from npgcheck.conformance.fitting import Record
-from npgcheck.conformance.layers import common_lower
+from npgcheck.conformance.layers import failing
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore
 
@@ -38,18 +39,32 @@ def ask_all(state: Run, search: Search, quantities: Sequence[str]) -> list[Asked
     """The questions that refuted quantities pose.
 
     One choice that explains all of them explains the first: the others are asked for no more than
-    explains those before them, as long as there is such a choice.
+    explains those before them, or what was named below, as long as there is such a choice.
     """
     asked: list[Asked] = []
+    whole: dict[str, Asked] = {}
     names: set[str] = set()
     for quantity in quantities:
-        asked.append(ask(state, search, quantity, names))
-        names = {n for f in asked[-1].found if len(f.names) == 1 for n in f.names}
+        only = names | _told_below(state, quantity)
+        asked.append(one := ask(state, search, quantity, only))
+        follows = bool(one.found) and not any(f.names for f in one.found)
+        if follows or not only:
+            whole[quantity] = one  # of the others only some choices were tried
+        if follows:
+            continue
+        names = {n for f in one.found if len(f.names) == 1 for n in f.names}
         if not names:
             break
     else:
         return asked
-    return [asked[0], *(ask(state, search, q) for q in quantities[1:])]
+    return [whole.get(q) or ask(state, search, q) for q in quantities]
+
+
+def _told_below(state: Run, quantity: str) -> set[str]:
+    """The mistakes that wrong quantities below this one are named after."""
+    order = in_order(state.results)
+    below = [r for q in order[: order.index(quantity)] for r in state.results[q]]
+    return {d.choice for r in below if r.status == "fail" for d in r.diagnosis if d.kind == "bug"}
 
 
 def ask(state: Run, search: Search, quantity: str, only: Collection[str] = ()) -> Asked:
@@ -69,24 +84,24 @@ def ask(state: Run, search: Search, quantity: str, only: Collection[str] = ()) -
     posed = pose(state, quantity)
     if posed is None:
         return Asked(quantity, None)
-    if found := _of_named_answers(state, search, posed):
-        return Asked(quantity, posed, found)
-    found = search.singles(posed, only=only)
+    found = search.singles(posed, only=only) if only else []
+    found = plausible(state, search, quantity, found)
+    found = found or _of_own_answers(state, search, posed)
     if not (found or only):
-        found = search.damped(posed)
+        found = search.singles(posed) or search.damped(posed)
     return Asked(quantity, posed, plausible(state, search, quantity, found))
 
 
-def _of_named_answers(state: Run, search: Search, posed: Question) -> list[Found]:
-    """What the subject's own answers below make of it, where their mistake has a name already:
-    then it needs none of its own."""
-    lower = common_lower(state, posed.quantity)
-    if lower is None or not any(
-        d.kind == "bug" for r in state.results[lower] for d in r.diagnosis if r.status == "fail"
-    ):
-        return []
-    given = own_answers(state, posed.quantity, {lower})
-    return [f for own in given if (f := search.under((own,), posed)) is not None]
+def _of_own_answers(state: Run, search: Search, posed: Question) -> list[Found]:
+    """What the subject's own wrong answers below make of it, damped or not: then it needs no name
+    of its own."""
+    order = in_order(state.results)
+    below = {q for q in order[: order.index(posed.quantity)] if failing(state, q)}
+    for own in own_answers(state, posed.quantity, below) if below else ():
+        found = search.under((own,), posed) or search.under_damping((own,), posed)
+        if found is not None:
+            return [found]
+    return []
 
 
 def _ask_length(state: Run, search: Search, quantity: str, reasons: list[str]) -> Asked:

@@ -15,6 +15,7 @@ import numpy as np
 from npgcheck.conformance.atlas.entry import Choice
 from npgcheck.conformance.diagnosis.pipeline import View
 from npgcheck.conformance.diagnosis.reach import Applied
+from npgcheck.conformance.layers import failing
 from npgcheck.conformance.own_answers import OwnAnswers
 from npgcheck.conformance.run_state import Run
 
@@ -57,8 +58,16 @@ def own_answers(state: Run, quantity: str, below: set[str]) -> Iterator[Applied]
         if len(asked) == len(parts) and any(q in below for q, _ in asked):
             change = {part: _answer_of(state, q) for q, part in asked}
             # Choices are looked up by name and form: those of two subjects must not be equal.
-            unique = Choice("own", "", OWN, "free", "", "", "", change=change, form=next(_FORMS))
+            made_of = " ".join(q for q, _ in asked)
+            unique = Choice(
+                "own", made_of, OWN, "free", "", "", "", change=change, form=next(_FORMS)
+            )
             yield Applied(unique)
+
+
+def root_of(state: Run, applied: Applied) -> str:
+    """The quantity whose wrong answers these are, the last of several; "" if none fails."""
+    return next((q for q in applied.choice.value.split()[::-1] if failing(state, q)), "")
 
 
 def _answer_of(state: Run, quantity: str) -> Callable[..., Array]:

@@ -166,9 +166,9 @@ class Search:
     def damped(self, asked: Question) -> list[Found]:
         """Single choices beside a damping that no other quantity shows."""
         sets = [(Applied(c),) for c in self.candidates(asked) if c.number is None]
-        return [f for applied in sets if (f := self._damped(applied, asked)) is not None]
+        return [f for applied in sets if (f := self.under_damping(applied, asked)) is not None]
 
-    def _damped(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
+    def under_damping(self, applied: tuple[Applied, ...], asked: Question) -> Found | None:
         """The choices beside a damping, estimated."""
         if asked.quantity not in DAMPED or not known({"damping": 1.0}):
             return None
@@ -213,7 +213,7 @@ class Search:
         levels: tuple[Callable[[], Iterator[Found | None]], ...] = (
             lambda: (self.under(union, asked) for union in unions),
             lambda: (self.under(own, asked) for own in alone),
-            lambda: (self._damped(a, asked) for a in (*alone, *told)),
+            lambda: (self.under_damping(a, asked) for a in (*alone, *told)),
             lambda: (self._truncated(a, asked) for a in (*alone, *told)),
             lambda: (f for own in alone for f in self.singles(asked, own, numbered=False)),
             lambda: (f for a in single for f in self.singles(asked, a, numbered=False)),

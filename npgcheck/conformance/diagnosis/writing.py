@@ -9,11 +9,10 @@ from typing import Any
 from npgcheck.conformance.choices import BY_NAME
 from npgcheck.conformance.diagnosis.asked import Asked
 from npgcheck.conformance.diagnosis.cover import Cover, covers
-from npgcheck.conformance.diagnosis.given import OWN
+from npgcheck.conformance.diagnosis.given import OWN, root_of
 from npgcheck.conformance.diagnosis.search import Found
 from npgcheck.conformance.diagnosis.setup import VARYING, Setup
 from npgcheck.conformance.fitting import same_number
-from npgcheck.conformance.layers import common_lower
 from npgcheck.conformance.naming import diagnose
 from npgcheck.conformance.reconcile import SOLVES
 from npgcheck.conformance.report import CheckResult, Diagnosis
@@ -41,8 +40,10 @@ def write(state: Run, asked: Sequence[Asked], cover: Cover) -> None:
             entry = BY_NAME["scales-differ-between-quantities"]
             scales = Diagnosis(entry.stage, entry.name, entry.kind, None, entry.said())
             diagnosis = (*diagnosis, scales)
-        if not found.names and (lower := common_lower(state, one.quantity)) is not None:
-            _follows(state, one.quantity, lower, diagnosis)
+        own = [a for a in found.applied if a.choice.name == OWN]
+        kept = not _broken(state, one.quantity, found.setup)
+        if own and not found.names and kept and (root := root_of(state, own[0])):
+            _follows(state, one.quantity, root, diagnosis)
             continue
         if not diagnosis:
             continue

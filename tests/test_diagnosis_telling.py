@@ -1,0 +1,95 @@
+"""Facts that amount to a name, and what needs no name of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import npgcheck
+from npgcheck.conformance.choices import left_out
+from npgcheck.conformance.controls._exact import ExactSoftmax
+from npgcheck.conformance.diagnosis import search
+
+
+def names(report, quantity):
+    found = [r for r in report.results if r.quantity == quantity and r.kind == "value"]
+    return {d.choice for r in found for d in r.diagnosis if d.kind != "free"}
+
+
+class SquaredDiscount(ExactSoftmax):
+    """γ² in the place of γ, in V."""
+
+    def value(self, problem):
+        chain, gamma = self.chain(problem), problem.mdp.discount**2
+        return np.linalg.solve(np.eye(len(chain)) - gamma * chain, self.mean_reward(problem))
+
+
+def test_a_law_in_the_place_of_the_discount_is_a_wrong_discount():
+    report = npgcheck.verify({"value": SquaredDiscount().value})
+    assert names(report, "value") == {"wrong-discount"}
+    assert "right for the discount γ²" in str(report)
+
+
+def test_no_name_is_told_that_is_left_out():
+    with left_out(["wrong-discount"]):
+        report = npgcheck.verify({"value": SquaredDiscount().value})
+    assert names(report, "value") == set()
+
+
+class Stationary(ExactSoftmax):
+    """F over the stationary distribution, g over the discounted one."""
+
+    def fisher_weights(self, problem):
+        values, vectors = np.linalg.eig(self.chain(problem).T)
+        found = np.real(vectors[:, np.argmin(abs(values - 1))])
+        return found / found.sum()
+
+
+def test_other_weights_in_f_alone_are_weights_that_differ():
+    subject = Stationary()
+    report = npgcheck.verify({"policy_gradient": subject.policy_gradient, "fisher": subject.fisher})
+    assert names(report, "fisher") == {"weights-differ-between-F-and-g"}
+    assert names(report, "policy_gradient") == set()
+
+
+def test_other_weights_are_no_difference_where_nothing_shows_the_right_ones():
+    report = npgcheck.verify({"fisher": Stationary().fisher})
+    assert "weights-differ-between-F-and-g" not in names(report, "fisher")
+
+
+class NoMean(ExactSoftmax):
+    """The score without −π, and a damped solve."""
+
+    def scores(self, problem):
+        k, a = problem.observation_size, problem.num_actions
+        return np.einsum("sk,ab->sakb", problem.observations, np.eye(a)).reshape(-1, a, k * a)
+
+    def fisher(self, problem):
+        return ExactSoftmax().fisher(problem)
+
+    def policy_gradient(self, problem):
+        joint = self.state_distribution(problem)[:, None] * self.pi(problem)
+        g = np.einsum("sa,sad->d", joint * self.q_value(problem), self.scores(problem))
+        return g / (1 - problem.mdp.discount)
+
+    def natural_gradient(self, problem):
+        F = self.fisher(problem)
+        return np.linalg.solve(F + 0.1 * np.eye(len(F)), self.policy_gradient(problem))
+
+
+def test_a_solve_that_follows_from_a_named_gradient_is_searched_no_further(monkeypatch):
+    subject, asked = NoMean(), []
+    singles = search.Search.singles
+
+    def counted(self, question, *more, **options):
+        asked.append((question.quantity, tuple(options.get("only", ()))))
+        return singles(self, question, *more, **options)
+
+    monkeypatch.setattr(search.Search, "singles", counted)
+    functions = ("policy_gradient", "fisher", "natural_gradient")
+    report = npgcheck.verify({name: getattr(subject, name) for name in functions})
+    assert names(report, "policy_gradient") == {"score-missing-minus-pi"}
+    solve = next(r for r in report.results if r.quantity == "natural_gradient")
+    assert solve.status == "fail"
+    assert solve.explained_by == "policy_gradient"
+    assert [(d.choice, d.value) for d in solve.diagnosis] == [("damping", 0.1)]
+    assert set(asked) <= {("natural_gradient", ("score-missing-minus-pi",))}

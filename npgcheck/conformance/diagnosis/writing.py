@@ -166,7 +166,7 @@ def _broken(state: Run, quantity: str, setup: Setup) -> str:
 def _named(
     result: CheckResult, diagnosis: tuple[Diagnosis, ...], broken: str, kept: bool
 ) -> CheckResult:
-    said = "; ".join(d.note for d in diagnosis)
+    said = "; ".join(map(_said, diagnosis))
     facts = result.reason if kept and result.reason.startswith(_KEPT) else ""
     bugs = bool(broken) or any(d.kind == "bug" for d in diagnosis)
     return replace(
@@ -176,6 +176,11 @@ def _named(
         status="fail" if bugs else "deviates",
         refuted_after=result.refuted_after if bugs else None,
     )
+
+
+def _said(found: Diagnosis) -> str:
+    """What a choice does; of a free one, where it is not equal."""
+    return found.note if found.kind != "free" else f"{found.note}: {BY_NAME[found.choice].shows}"
 
 
 #: Facts that say more than a name and stay beside it.

@@ -137,6 +137,7 @@ def test_a_terminal_value_may_be_anything():
     assert check(estimates(clean), rows).passed
 
 
+@pytest.mark.slow
 def test_half_a_thousand_right_rollouts_are_not_accused():
     accused = []
     for seed in range(500):

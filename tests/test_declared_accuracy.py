@@ -50,6 +50,7 @@ def test_a_right_answer_is_judged_as_exactly_as_without_the_declaration():
     assert declared.digits == bare.digits > 12
 
 
+@pytest.mark.slow
 def test_an_answer_as_inexact_as_declared_passes_and_a_coarser_one_does_not():
     def rounded(digits):
         return lambda p: direction(p) * (1.0 + 10.0**-digits * np.sin(np.arange(p.theta.size)))

@@ -48,6 +48,7 @@ def test_two_mistakes_at_once_are_named_as_a_pair():
     assert set(found) & {"weights-differ-between-F-and-g", "uniform-state-weights"}
 
 
+@pytest.mark.slow
 def test_a_mistake_beside_damping_names_both():
     def solve(self, F, g):
         return np.linalg.solve(F * F + 0.05 * np.eye(len(g)), g)
@@ -80,7 +81,12 @@ def test_what_nobody_has_thought_of_has_no_name():
 @pytest.mark.parametrize(
     ("name", "members", "quantity"),
     [
-        ("preconditioner-not-applied", {"solve": lambda self, F, g: g}, X),
+        pytest.param(
+            "preconditioner-not-applied",
+            {"solve": lambda self, F, g: g},
+            X,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "square-root-of-F",
             {"solve": lambda self, F, g: _root(F, g)},
@@ -158,6 +164,7 @@ def test_rules_of_a_line_search_are_a_convention():
     assert "line_search=" in report.declare
 
 
+@pytest.mark.slow
 def test_a_step_within_the_null_space_is_no_step():
     """It moves no policy: judged as θ that came back unchanged, not as a division by zero."""
 

@@ -51,6 +51,7 @@ def test_a_mistake_of_the_step_above_a_mistake_of_the_gradient():
     assert "factor-two" in named(report, TP)
 
 
+@pytest.mark.slow
 def test_a_solve_that_stops_at_a_tolerance_above_a_wrong_fisher():
     def solve(self, F, g):
         steps = list(iterates(F, g))
@@ -75,7 +76,12 @@ def test_two_scales_in_one_subject_are_told_beside_the_mistake():
 @pytest.mark.parametrize(
     ("name", "number", "solve"),
     [
-        ("marquardt-damping", 0.05, lambda self, F, g: _least(F + 0.05 * np.diag(np.diag(F)), g)),
+        pytest.param(
+            "marquardt-damping",
+            0.05,
+            lambda self, F, g: _least(F + 0.05 * np.diag(np.diag(F)), g),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "shrinkage",
             0.05,
@@ -224,6 +230,7 @@ class EighteenSweeps(ExactSoftmax):
         return v
 
 
+@pytest.mark.slow
 def test_a_mistake_that_few_answers_show_is_not_explained_by_a_wrong_convention():
     """Under states that are weighted otherwise every answer is wrong, and seems to tell."""
     report = npgcheck.verify(EighteenSweeps, only=(X, TP))

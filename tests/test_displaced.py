@@ -39,6 +39,7 @@ def at(problem: Any, theta: Any) -> Any:
     return ExactSoftmax().fisher(problem.at(theta))
 
 
+@pytest.mark.slow
 def test_another_visit_distribution_moves_with_the_parameters():
     def seeded(problem):
         noise = np.random.default_rng(problem.theta.size).standard_normal(problem.theta.size)

@@ -264,6 +264,7 @@ def test_the_command_says_the_same(capsys):
     assert json.loads(capsys.readouterr().out)["passed"] is True
 
 
+@pytest.mark.slow
 def test_a_wrong_name_fails_the_command(monkeypatch, capsys):
     from npgcheck.conformance import told
 

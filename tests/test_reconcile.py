@@ -254,6 +254,7 @@ def test_a_horizon_factor_in_one_place_only_is_a_finding():
     assert "while the other quantities have" in failed.reason
 
 
+@pytest.mark.slow
 def test_both_factors_at_once_fit_nothing():
     def twice(self, problem):
         return (1 - problem.mdp.discount) ** 2 * ExactSoftmax.natural_gradient(self, problem)

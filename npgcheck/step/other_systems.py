@@ -24,6 +24,8 @@ Array = np.ndarray
 #: A system explains x only where it agrees to this many digits, and that many more than the right
 #: one: truncated or rounded solves of the right system are near it.
 TELLING, BETTER = 4.0, 2.0
+#: What is not refuted may well be right: so many columns of the Jacobian are worth asking for.
+LARGEST_UNDECIDED = 128
 #: Factors this near to the estimate are tried.
 NEAR = 1e-3
 
@@ -56,6 +58,8 @@ def retry(
         verdict.numbers["damping"] = -fitted.shift
         verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
         verdict.explain(said, declared)
+        return
+    if verdict.status == "skip" and len(x) > LARGEST_UNDECIDED:
         return
     said = partial.explain(probes, x, dtype, damping)
     if said:

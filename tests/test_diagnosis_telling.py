@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import npgcheck
 from npgcheck.conformance.choices import left_out
@@ -34,28 +33,6 @@ def test_no_name_is_told_that_is_left_out():
     with left_out(["wrong-discount"]):
         report = npgcheck.verify({"value": SquaredDiscount().value})
     assert names(report, "value") == set()
-
-
-class Stationary(ExactSoftmax):
-    """F over the stationary distribution, g over the discounted one."""
-
-    def fisher_weights(self, problem):
-        values, vectors = np.linalg.eig(self.chain(problem).T)
-        found = np.real(vectors[:, np.argmin(abs(values - 1))])
-        return found / found.sum()
-
-
-def test_other_weights_in_f_alone_are_weights_that_differ():
-    subject = Stationary()
-    report = npgcheck.verify({"policy_gradient": subject.policy_gradient, "fisher": subject.fisher})
-    assert names(report, "fisher") == {"weights-differ-between-F-and-g"}
-    assert names(report, "policy_gradient") == set()
-
-
-@pytest.mark.slow
-def test_other_weights_are_no_difference_where_nothing_shows_the_right_ones():
-    report = npgcheck.verify({"fisher": Stationary().fisher}, examples=24)
-    assert "weights-differ-between-F-and-g" not in names(report, "fisher")
 
 
 class NoMean(ExactSoftmax):

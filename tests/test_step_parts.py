@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import npgcheck
 from npgcheck import check_step
 from npgcheck.step import dense, kronecker
 from npgcheck.step.controls import campaign, heads
 from npgcheck.step.controls.network import Network
 from npgcheck.step.controls.trpo import Step
-from npgcheck.step.controls.wrong_parts import PARTS_OF_F
+from npgcheck.step.controls.wrong_parts import PARTS_OF_F, _kfac
 
 STAGES = {
     "a hidden layer": (heads.bernoulli(3), Network((4, 12, 3), "silu")),
@@ -129,10 +130,8 @@ def test_layers_are_found_wherever_weights_and_biases_stand(layout):
         return right.policy(theta[back], observations)
 
     found = whole(policy, right.theta[place], right)
-    plain = whole(right.policy, right.theta, right)
     wanted = ("kronecker-fisher",)
-    other = next(p.matrix for p in kronecker.products(plain) if p.choices == wanted)
-    other = other[np.ix_(place, place)]
+    other = _kfac(right)[np.ix_(place, place)]
     off = [np.abs(p.matrix - other).max() for p in kronecker.products(found) if p.choices == wanted]
     assert min(off) < 1e-6 * np.abs(other).max()
 
@@ -147,3 +146,54 @@ def test_no_layers_are_made_up():
 
     found = whole(policy, right.theta, right)
     assert not list(kronecker.products(found))
+
+
+def alone(step, x, **more):
+    rows = (step.policy, step.theta, step.observations, step.actions, step.advantages)
+    return check_step(*rows, direction=x, distribution=step.head.name, **more)
+
+
+def test_a_multiple_of_the_gradient_has_no_part_for_a_name():
+    """Centred features: the outer product of the mean feature is zero, of ±1 diag F is even."""
+    right = Step.draw(
+        heads.categorical(3), Network((4, 3), "linear"), 60, np.random.default_rng(0), damping=0.0
+    )
+    flat = np.where(right.observations > 0, 1.0, -1.0)
+    for observations in (right.observations - right.observations.mean(axis=0), flat):
+        changed = replace(right, observations=observations, theta=0.0 * right.theta)
+        g = changed.gradient()
+        for c in (1.0, 0.5, 3e-4, 3.0):
+            assert not names(alone(changed, c * g), "natural_gradient"), c
+
+
+def test_badly_scaled_features_do_not_make_blocks():
+    """What is small beside the largest equation is not solved for that."""
+    rng = np.random.default_rng(1)
+    right = Step.draw(heads.gaussian(1), Network((4, 1), "linear", free=1), 80, rng, damping=0.0)
+    right.observations[:, :2] *= 1000.0
+    matrix = np.stack([right.product(e) for e in np.eye(len(right.theta))])
+    x = right.gradient().copy()
+    x[:2] = np.linalg.solve(matrix[:2, :2], x[:2])
+    report = alone(right, x)
+    assert "block-fisher" not in names(report, "natural_gradient"), str(report)
+
+
+def test_the_damping_beside_a_part_is_held_to_what_was_declared():
+    right = step("softmax", damping=0.0)
+    diagonal = np.diag(np.stack([right.product(e) for e in np.eye(len(right.theta))]))
+    x = right.gradient() / (diagonal + 0.01)
+    report = alone(right, x, conventions=npgcheck.Conventions(damping=0.1))
+    assert not report.passed
+    said = next(r.reason for r in report.results if r.quantity == "natural_gradient")
+    assert said == "damping λ = 0.1 is declared, the solve shows λ = 0.01"
+    report = alone(right, x)
+    found = next(r for r in report.results if r.quantity == "natural_gradient")
+    assert found.status == "deviates"
+    assert found.digits > 4
+
+
+def test_no_advantages_are_no_mistake_of_the_matrix():
+    right = step("softmax")
+    right.advantages = 0.0 * right.advantages
+    x = np.random.default_rng(0).standard_normal(len(right.theta))
+    assert not names(alone(right, x), "natural_gradient")

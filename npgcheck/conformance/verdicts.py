@@ -43,6 +43,8 @@ FAULT_WORDS = {
     "wrong_type": "returned something that is no array of numbers",
     "mutated_problem": "changed its arguments",
 }
+#: Conjugate gradient that was stopped earlier than at this accuracy shows that it was.
+NEARLY_SOLVED = 1e-3
 
 
 def judge(state: Run, quantity: str) -> list[CheckResult]:
@@ -227,14 +229,18 @@ def _explained(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -
 def _as_accurate_as_below(state: Run, quantity: str, records: Sequence[Record], fit: Fit) -> Fit:
     """Where g, F or V are themselves right to a limited accuracy, so is x: that says nothing about
     how it was solved for."""
-    if fit.choices.get("cg_stopping") != "tolerance":
+    stops = fit.choices.get("cg_stopping") == "tolerance"
+    if not stops and ("cg_iterations" in state.declared or not fit.choices.get("cg_iterations")):
         return fit
     below = [f for q, f in state.chosen.items() if f is not None and q not in SOLVES]
     if not any(f.choices.get("solver_rtol") for f in below):
         return fit
-    kept = {stage: value for stage, value in fit.choices.items() if stage != "cg_stopping"}
+    solver = ("cg_stopping", "cg_iterations")
+    kept = {stage: value for stage, value in fit.choices.items() if stage not in solver}
     solved = rescore(quantity, records, kept)
-    return as_limited_accuracy(solved) if math.isfinite(solved.accuracy) else fit
+    most = math.inf if stops else NEARLY_SOLVED
+    near = math.isfinite(solved.accuracy) and solved.accuracy <= most
+    return as_limited_accuracy(solved) if near else fit
 
 
 def _as_gradient(state: Run, quantity: str, found: Diagnosis) -> Diagnosis:
@@ -292,13 +298,14 @@ def _inconsistent(state: Run, quantity: str, records: Sequence[Record], own: Fit
     mine = ", ".join(_phrase(stage, value) for stage, value, _ in apart)
     rest = ", ".join(_phrase(stage, value) for stage, _, value in apart)
     base = expected(state, quantity, records)
+    shown = _as_accurate_as_below(state, quantity, records, own)
     return _result(
         quantity,
         "fail",
         records,
         rescore(quantity, records, base),
         kind="consistency",
-        diagnosis=(*_apart(apart), *diagnose(own.choices)),
+        diagnosis=(*_apart(apart), *diagnose(shown.choices)),
         reason=f"right only with {mine}, while the other quantities have {rest}"
         if mine
         else "right only under conventions that the other quantities do not share",

@@ -27,6 +27,38 @@ _DEFAULTS = {
 }
 
 
+def hold_damping(
+    verdict: Verdict,
+    number: float,
+    of_product: float,
+    declared: dict[str, Any],
+    hidden: float = 0.0,
+) -> None:
+    """Fails a solve whose λ is not the declared one; names two that are not the same.
+
+    Args:
+        verdict: of the direction, with its diagnoses.
+        number: λ of the solve.
+        of_product: λ of the user's product, 0 where it has none or is not given.
+        declared: field → value.
+        hidden: a λ as small as this would not show.
+    """
+    wanted = declared.get("damping")
+    if wanted is not None and number == 0.0 and wanted <= hidden:
+        return
+    if wanted is not None and not _same(number, wanted):
+        verdict.status = "fail"
+        verdict.reason = f"damping λ = {wanted:g} is declared, the solve shows λ = {number:.6g}"
+    elif of_product and not _same(number, of_product):
+        note = f"the product is damped by λ = {of_product:.6g}, the solve by λ = {number:.6g}"
+        verdict.reason = note
+        verdict.explain([names.named("two-dampings", note=note), *verdict.diagnoses], declared)
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) <= 1e-3 * max(abs(a), abs(b))
+
+
 def _unseen(seen: Any, wanted: Any, verdict: Verdict) -> bool:
     """Whether two coefficients of an entropy bonus cannot be told apart on this batch."""
     floor = float(verdict.numbers.get("entropy_floor", 0.0))

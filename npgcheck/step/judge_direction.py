@@ -14,6 +14,7 @@ import numpy as np
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step import fit, iterates, names, solvers, spectral, unsolved, variants
+from npgcheck.step.declared import hold_damping
 from npgcheck.step.krylov import Krylov
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.system import Solve
@@ -212,20 +213,7 @@ def _conclude(
         said = [d for d in said if d.choice != "gradient-of-the-loss"]
         said.insert(0, names.downhill(solve.gradient is not None, number != 0.0))
     verdict.explain(said, declared)
-    wanted = declared.get("damping")
-    if wanted is not None and number == 0.0 and wanted <= solve.hidden:
-        return
-    if wanted is not None and not _same(number, wanted):
-        verdict.status = "fail"
-        verdict.reason = f"damping λ = {wanted:g} is declared, the solve shows λ = {number:.6g}"
-    elif solve.damping and not _same(number, solve.damping):
-        note = f"the product is damped by λ = {solve.damping:.6g}, the solve by λ = {number:.6g}"
-        verdict.reason = note
-        verdict.explain([names.named("two-dampings", note=note), *verdict.diagnoses], declared)
-
-
-def _same(a: float, b: float) -> bool:
-    return abs(a - b) <= 1e-3 * max(abs(a), abs(b))
+    hold_damping(verdict, number, solve.damping, declared, solve.hidden)
 
 
 def _by_iterates(x: Array, solve: Solve, declared: dict[str, Any], verdict: Verdict) -> bool:

@@ -160,7 +160,8 @@ def _layers(whole: Dense, layout: tuple[bool, bool]) -> list[_Layer]:
     row alike (log σ); none where anything else is in it."""
     found: list[_Layer] = []
     place, size = 0, whole.jacobian.shape[2]
-    same = np.abs(whole.jacobian - whole.jacobian[:1]).max(axis=(0, 1)) == 0.0
+    moved = np.abs(whole.jacobian - whole.jacobian[:1]).max(axis=(0, 1))
+    same = moved <= whole.tolerance * np.abs(whole.jacobian).max(initial=0.0)
     while place < size:
         layer = _layer_at(whole, place, layout)
         if layer is not None:
@@ -175,21 +176,26 @@ def _layers(whole: Dense, layout: tuple[bool, bool]) -> list[_Layer]:
 
 def _layer_at(whole: Dense, start: int, layout: tuple[bool, bool]) -> _Layer | None:
     """The largest layer that begins here."""
-    jacobian = whole.jacobian
-    left = jacobian.shape[2] - start
-    few = Dense(whole.probes, jacobian[:: max(1, len(jacobian) // SOME)])
-    for count in range(left, 2, -1):
+    for count in range(whole.jacobian.shape[2] - start, 2, -1):
         for outputs in range(1, count // 2 + 1):
             if count % outputs:
                 continue
             places = start + _places(outputs, count // outputs - 1, *layout)
             corner = places[:: max(1, outputs - 1), [0, -1]]  # two outputs, one input
-            if _read(few, corner) is None:
+            if _read(whole, corner) is None:
                 continue
             layer = _read(whole, places)
-            if layer is not None and np.ptp(layer.inputs[:, :-1], axis=0).any():
+            if layer is not None and _is_layer(layer):
                 return layer
     return None
+
+
+def _is_layer(layer: _Layer) -> bool:
+    """Whether its inputs differ between rows; one number has a factor a_j for each of anything,
+    unless it is the output itself."""
+    if layer.back.shape[1] == layer.back.shape[2] == 1 and np.ptp(layer.back) > dense.CLOSE:
+        return False
+    return bool(np.ptp(layer.inputs[:, :-1], axis=0).any())
 
 
 def _places(outputs: int, inputs: int, bias_first: bool, by_outputs: bool) -> Array:
@@ -205,12 +211,13 @@ def _read(whole: Dense, places: Array) -> _Layer | None:
     jacobian, close = whole.jacobian, whole.tolerance
     back = jacobian[:, :, places[:, -1]]
     size = np.einsum("nko,nko->n", back, back)
-    close *= float(np.abs(jacobian[:, :, places]).max())
+    largest = float(np.abs(back).max(initial=0.0))
     inputs = np.ones((len(back), places.shape[1]))
     for j in range(places.shape[1] - 1):
         column = jacobian[:, :, places[:, j]]
         along = np.einsum("nko,nko->n", back, column)
         inputs[:, j] = np.divide(along, size, out=np.zeros_like(size), where=size > 0)
-        if np.abs(column - inputs[:, j][:, None, None] * back).max() > close:
+        off = np.abs(column - inputs[:, j][:, None, None] * back).max()
+        if off > close * max(largest, float(np.abs(column).max())):
             return None
     return _Layer(places, inputs, back)

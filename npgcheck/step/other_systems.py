@@ -15,6 +15,7 @@ import numpy as np
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
 from npgcheck.step import fit, judge_fisher, names, partial, variants
+from npgcheck.step.declared import hold_damping
 from npgcheck.step.probes import Probes, values
 from npgcheck.step.verdict import Verdict
 from npgcheck.tolerance import CONSTANT, unit_roundoff
@@ -58,20 +59,24 @@ def retry(
         verdict.numbers["damping"] = -fitted.shift
         verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
         verdict.explain(said, declared)
+        hold_damping(verdict, -fitted.shift, damping, declared)
         return
     if verdict.status == "skip" and len(x) > LARGEST_UNDECIDED:
         return
-    said = partial.explain(probes, x, dtype, damping)
-    if said:
-        shift = [d.value for d in said if d.choice == "damping"]
-        verdict.numbers["damping"] = shift[0] if shift else 0.0
+    part = partial.explain(probes, x, dtype, damping)
+    if part is not None:
+        verdict.numbers["damping"] = part.damping
         verdict.reason, verdict.status = "", "pass"
-        verdict.explain(said, declared)
+        verdict.ratio, verdict.digits = part.ratio, part.digits
+        verdict.explain(part.said, declared)
+        hold_damping(verdict, part.damping, damping, declared)
 
 
 def _solved(probes: Probes, x: Array, dtype: str) -> tuple[list[Diagnosis], fit.Fitted] | None:
     """The cheapest system that x solves, with its equals."""
     matrices, sides = _matrices(probes, x, dtype), _gradients(probes, dtype)
+    if np.all(np.abs(sides[0].products) <= sides[0].budgets):
+        return None  # g is zero: every system whose matrix vanishes too would have it
     shifted = probes.products(x)
     right = _fits(matrices[0], sides[0], shifted, [(1.0, [])])
     known = max((f.digits for _, f in right), default=0.0)

@@ -1,18 +1,20 @@
 """Does x solve a system with a part of F: its diagonal, a triangle, blocks, Kronecker products?
 
-Asked of a direction that solves nothing else. M x + λx = g is compared entry by entry: D equations
-in at most one unknown, so that an accident explains nothing.
+Asked of a direction that solves nothing else. M x + λx = g is compared entry by entry, each
+equation beside its own terms, with a λ that people write.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest
-from npgcheck.step import kronecker, names, variants
+from npgcheck.step import fit, kronecker, names, variants
 from npgcheck.step.dense import Dense
 from npgcheck.step.probes import Probes
 from npgcheck.tolerance import CONSTANT, unit_roundoff
@@ -24,12 +26,73 @@ SMALLEST = 4
 #: The right system is to be further off than the part by this factor: a solve that is rounded, or
 #: stopped, is near both.
 TELLING = 100.0
+#: A matrix is told from a multiple of the identity, and from nothing beside F, by this part of its
+#: largest entry: of those every multiple of g solves some system.
+UNEVEN, NOTHING = 0.01, 1e-3
 #: λ of blocks, each of which would explain itself with a λ of its own.
 DAMPINGS = (0.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 0.5, 5e-2, 5e-3, 1.0)
 
 
-def explain(probes: Probes, x: Array, dtype: str, damping: float) -> list[Diagnosis]:
-    """The names of what x solves, or nothing.
+@dataclass(frozen=True)
+class Part:
+    """What x solves.
+
+    Attributes:
+        said: its names.
+        damping: λ.
+        ratio: the largest error of an equation over what it may be off.
+        digits: −log₁₀ of that error, relative to its terms.
+    """
+
+    said: list[Diagnosis]
+    damping: float
+    ratio: float
+    digits: float
+
+
+@dataclass(frozen=True)
+class _System:
+    """The equations that x is tried on.
+
+    Attributes:
+        whole: F and g.
+        x: (D,).
+        close: what an equation may be off, relative to its terms.
+    """
+
+    whole: Dense
+    x: Array
+    close: float
+
+    def sizes(self, number: float) -> Array:
+        """(D,): √F_ii Σ_j √F_jj |x_j| + λ|x_i| + |g_i|, which no |M_ij x_j| exceeds."""
+        scale = np.sqrt(np.maximum(np.diag(self.whole.fisher), 0.0))
+        x, g = np.abs(self.x), np.abs(self.whole.gradient)
+        return scale * float(scale @ x) + number * x + g
+
+    def errors(self, matrix: Array, number: float) -> Array:
+        """(D,): |M x + λx − g|, relative to the terms."""
+        off = np.abs(matrix @ self.x + number * self.x - self.whole.gradient)
+        sizes = self.sizes(number)
+        return np.divide(off, sizes, out=np.where(off > 0, np.inf, 0.0), where=sizes > 0)
+
+    def off(self, matrix: Array, number: float) -> float:
+        """The largest of the errors."""
+        return float(self.errors(matrix, number).max())
+
+    def estimated(self, matrix: Array) -> float:
+        """λ by least squares."""
+        return float((self.whole.gradient - matrix @ self.x) @ self.x / (self.x @ self.x))
+
+    def solved(self, said: list[Diagnosis], off: float, number: float) -> Part:
+        """The part, with its λ."""
+        more = [names.named("damping", number)] if number else []
+        digits = min(17.0, -math.log10(off)) if off > 0 else 17.0
+        return Part([*said, *more], number, off / self.close, digits)
+
+
+def explain(probes: Probes, x: Array, dtype: str, damping: float) -> Part | None:
+    """What x solves, or None.
 
     Args:
         probes: the batch.
@@ -38,38 +101,44 @@ def explain(probes: Probes, x: Array, dtype: str, damping: float) -> list[Diagno
         damping: λ that the user's product carries.
     """
     if len(x) < SMALLEST or (whole := Dense.of(probes)) is None:
-        return []
-    g, close = whole.gradient, whole.tolerance + CONSTANT * unit_roundoff(dtype)
-    if not np.any(g):
-        return []
-
-    def off(matrix: Array, number: float) -> float:
-        """The largest error of an equation, relative to its terms."""
-        made = matrix @ x + number * x
-        size = np.abs(matrix).max() * np.abs(x).max() + np.abs(g).max()
-        return float(np.abs(made - g).max() / size)
-
-    def estimated(matrix: Array) -> float:
-        return float((g - matrix @ x) @ x / (x @ x))
-
-    right = off(whole.fisher, estimated(whole.fisher))
+        return None
+    system = _System(whole, x, whole.tolerance + CONSTANT * unit_roundoff(dtype))
+    if _is_multiple(x, whole.gradient, system.close):
+        return None
+    right = system.off(whole.fisher, system.estimated(whole.fisher))
     for said, matrix in _parts(whole):
-        for number in [0.0, *(n for n in roundest(estimated(matrix)) if n > 0)]:
-            if off(matrix, number) <= min(close, right / TELLING):
-                return [*said, *([names.named("damping", number)] if number else [])]
-    if right <= TELLING * close:
-        return []
+        for number in [0.0, *(n for n in roundest(system.estimated(matrix)) if n > 0)]:
+            off = system.off(matrix, number)
+            if off <= min(system.close, right / TELLING) and fit.is_round(number):
+                return system.solved(said, off, number)
+    if right <= TELLING * system.close:
+        return None
     for number in dict.fromkeys((damping, *DAMPINGS)):
-        if _falls_apart(whole.fisher + number * np.eye(len(x)), x, g, close):
-            return [
-                names.named("block-fisher"),
-                *([names.named("damping", number)] if number else []),
-            ]
-    return []
+        if _falls_apart(system, number):
+            return system.solved([names.named("block-fisher")], system.close, number)
+    return None
+
+
+def _is_multiple(x: Array, g: Array, close: float) -> bool:
+    """Whether x is a multiple of g, as one step of any solver gives."""
+    size = float(g @ g)
+    if not size:
+        return True
+    apart = x - float(x @ g) / size * g
+    return bool(np.linalg.norm(apart) <= math.sqrt(close) * np.linalg.norm(x))
 
 
 def _parts(whole: Dense) -> Iterator[tuple[list[Diagnosis], Array]]:
-    """Matrices with a name, the mildest first."""
+    """Matrices with a name, the mildest first, without those that tell nothing."""
+    largest = float(np.abs(whole.fisher).max())
+    for said, matrix in _all_parts(whole):
+        even = float(np.trace(matrix)) / len(matrix) * np.eye(len(matrix))
+        size = float(np.abs(matrix).max())
+        if size > NOTHING * largest and np.abs(matrix - even).max() > UNEVEN * size:
+            yield said, matrix
+
+
+def _all_parts(whole: Dense) -> Iterator[tuple[list[Diagnosis], Array]]:
     fishers = {v.choices: v for v in variants.fishers(whole.probes.rows) if not v.note}
     for choices in ((), ("empirical-fisher",)):
         matrix = whole.matrix(fishers[choices])
@@ -83,28 +152,35 @@ def _parts(whole: Dense) -> Iterator[tuple[list[Diagnosis], Array]]:
         yield [names.named(first, note=product.note), *map(names.named, others)], product.matrix
 
 
-def _falls_apart(matrix: Array, x: Array, g: Array, close: float) -> bool:
-    """Whether x solves the blocks of a matrix by themselves: of neighbouring parameters, or of
-    those that are so many places apart."""
-    size = len(x)
+def _falls_apart(system: _System, number: float) -> bool:
+    """Whether x solves the blocks of F + λI by themselves: of neighbouring parameters, or of those
+    that are so many places apart."""
+    size = len(system.x)
+    matrix = system.whole.fisher + number * np.eye(size)
+    allowed = system.close * system.sizes(number)
     for stride in (1, *(s for s in range(2, size // 2 + 1) if size % s == 0)):
         order = np.arange(size).reshape(-1, stride).T.ravel()
-        blocks = _blocks(matrix[np.ix_(order, order)], x[order], g[order], close)
+        blocks = _blocks(
+            matrix[np.ix_(order, order)],
+            system.x[order],
+            system.whole.gradient[order],
+            allowed[order],
+        )
         if blocks and max(blocks) > 1:
             return True
     return False
 
 
-def _blocks(matrix: Array, x: Array, g: Array, close: float) -> list[int]:
+def _blocks(matrix: Array, x: Array, g: Array, allowed: Array) -> list[int]:
     """The sizes of the blocks, or nothing."""
     found, start, size = [], 0, len(x)
-    allowed = close * float(np.abs(matrix).max() * np.abs(x).max() + np.abs(g).max())
     while start < size:
-        # left[i, e]: what is left of equation i when the block ends after e
+        # left[i, e]: what equation i is off by when the block ends after e, over what it may be
         part = matrix[start:, start:] * x[start:]
         left = np.abs(np.cumsum(part, axis=1) - g[start:, None])
-        worst = np.maximum.accumulate(np.where(np.tri(len(left), dtype=bool).T, left, 0.0), axis=0)
-        ends = np.flatnonzero(np.diag(worst) <= allowed)
+        fits = left <= allowed[start:, None]
+        inside = np.tri(len(left), dtype=bool).T
+        ends = np.flatnonzero((fits | ~inside).all(axis=0))
         if not len(ends):
             return []
         found.append(int(ends[0]) + 1)

@@ -8,6 +8,7 @@ largest.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +32,13 @@ class Probes:
         rows: the batch.
         directions: name → (D,).
         unit: round-off of what the subject computes in.
+        made: what was computed of the whole batch, by name.
     """
 
     rows: Rows
     unit: float
     directions: dict[str, Array] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def add(self, name: str, direction: Array) -> None:
         """Adds a direction, unless it is zero or not finite."""

@@ -340,7 +340,8 @@ class _Sweeps(ExactSoftmax):
 
 @wrong(
     "evaluation-stopped-at-1e-3",
-    tells="limited-accuracy",
+    tells="value-sweeps-stopped-at-a-tolerance",
+    also="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",
@@ -353,7 +354,8 @@ class StoppedAtThousandth(_Sweeps):
 
 @wrong(
     "evaluation-stopped-at-1e-7",
-    tells="limited-accuracy",
+    tells="value-sweeps-stopped-at-a-tolerance",
+    also="limited-accuracy",
     stage=RETURNS,
     kind="approximation",
     outcome="either",

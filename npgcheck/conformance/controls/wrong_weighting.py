@@ -47,6 +47,7 @@ class WeightsDiffer(ExactSoftmax):
 @wrong(
     "undiscounted-weighting",
     tells="missing-gamma-t",
+    also="weights-differ-between-F-and-g",
     stage=STAGE,
     kind="convention",
     refutes="policy_gradient fisher",

@@ -181,6 +181,8 @@ def test_interrupting_exits_with_130_and_leaves_no_process(folder):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # a test run in the background of a shell is deaf to interrupts, and so were its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     while not (folder / "pid").exists() or not (folder / "pid").read_text():

@@ -59,6 +59,7 @@ class WithAFloor(GaussQuadrature):
 @wrong(
     "quadrature-gradient-per-sigma",
     tells="score-in-another-sigma-coordinate",
+    also="std-variance-confusion",  # √σ for σ makes the same of a quadratic reward
     stage=PARAMETERS,
     refutes=f"{G} natural_gradient",
     spares=F,

@@ -30,7 +30,7 @@ def test_a_thousand_right_steps_are_spared():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2])  # seed 0 is that of `npgcheck power --steps`
 def test_every_mistake_is_caught_and_named_on_every_network(seed):
     missed = [
         (o.where, o.name, o.expected, o.said)

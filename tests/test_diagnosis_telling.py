@@ -72,3 +72,29 @@ def test_a_solve_that_follows_from_a_named_gradient_is_searched_no_further(monke
     assert solve.explained_by == "policy_gradient"
     assert [(d.choice, d.value) for d in solve.diagnosis] == [("damping", 0.1)]
     assert set(asked) <= {("natural_gradient", ("score-missing-minus-pi",))}
+
+
+class SinglePrecision(ExactSoftmax):
+    """F in single precision, and two iterations of conjugate gradient."""
+
+    def fisher(self, problem):
+        return ExactSoftmax.fisher(self, problem).astype(np.float32).astype(float)
+
+    def natural_gradient(self, problem):
+        F, r = self.fisher(problem), self.policy_gradient(problem)
+        x, p = np.zeros_like(r), r
+        for _ in range(2):
+            if not r.any():
+                break
+            step = (r @ r) / (p @ F @ p)
+            x, after = x + step * p, r - step * F @ p
+            p, r = after + (after @ after) / (r @ r) * p, after
+        return x
+
+
+def test_a_solve_that_was_stopped_stays_so_beside_an_inexact_matrix():
+    subject = SinglePrecision()
+    functions = ("policy_gradient", "fisher", "natural_gradient")
+    report = npgcheck.verify({n: getattr(subject, n) for n in functions}, examples=60)
+    assert names(report, "fisher") == {"limited-accuracy"}
+    assert names(report, "natural_gradient") == {"truncated-cg"}

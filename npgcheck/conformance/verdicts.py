@@ -16,6 +16,7 @@ from npgcheck.conformance.collect import explainer_of
 from npgcheck.conformance.contract import QUANTITIES
 from npgcheck.conformance.explainers.line_search import OVERWRITTEN, RULES
 from npgcheck.conformance.fitting import (
+    SINGLE_DIGITS,
     Fit,
     Judged,
     Record,
@@ -43,8 +44,6 @@ FAULT_WORDS = {
     "wrong_type": "returned something that is no array of numbers",
     "mutated_problem": "changed its arguments",
 }
-#: Conjugate gradient that was stopped earlier than at this accuracy shows that it was.
-NEARLY_SOLVED = 1e-3
 
 
 def judge(state: Run, quantity: str) -> list[CheckResult]:
@@ -238,9 +237,9 @@ def _as_accurate_as_below(state: Run, quantity: str, records: Sequence[Record], 
     solver = ("cg_stopping", "cg_iterations")
     kept = {stage: value for stage, value in fit.choices.items() if stage not in solver}
     solved = rescore(quantity, records, kept)
-    most = math.inf if stops else NEARLY_SOLVED
-    near = math.isfinite(solved.accuracy) and solved.accuracy <= most
-    return as_limited_accuracy(solved) if near else fit
+    # what was stopped after k iterations and shows it agrees to fewer digits than this
+    solves = stops or solved.digits >= SINGLE_DIGITS
+    return as_limited_accuracy(solved) if solves and math.isfinite(solved.accuracy) else fit
 
 
 def _as_gradient(state: Run, quantity: str, found: Diagnosis) -> Diagnosis:

@@ -39,15 +39,16 @@ def _same_named_mistake(state: Run, quantity: str) -> str | None:
     """The quantity in which a mistake of this name is made: F is the Hessian of KL, so a mistake
     in the divergence is the divergence's; all others belong to the lowest layer that has them."""
     order = in_order(state.results)
-    for name in _bugs(state, quantity):
-        roots = [q for q in order if name in _bugs(state, q)]
+    for name in bugs(state, quantity):
+        roots = [q for q in order if name in bugs(state, q)]
         root = "kl" if name.startswith("kl-") and "kl" in roots else roots[0]
         if root != quantity:
             return root
     return None
 
 
-def _bugs(state: Run, quantity: str) -> set[str]:
+def bugs(state: Run, quantity: str) -> set[str]:
+    """The mistakes that a wrong quantity is named after."""
     return {
         d.choice
         for r in state.results[quantity]

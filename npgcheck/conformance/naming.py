@@ -58,6 +58,11 @@ def is_declarable(diagnosis: Diagnosis) -> bool:
     return diagnosis.value is not None or not entry.value or is_value(entry.stage, entry.value)
 
 
+def is_nameless(result: CheckResult) -> bool:
+    """Whether a value was refuted and no choice explains it."""
+    return result.kind == "value" and result.status == "fail" and not result.diagnosis
+
+
 def is_declared(diagnosis: Diagnosis, declared: dict[str, Any]) -> bool:
     """Whether the subject declares the choice."""
     if not is_declarable(diagnosis) and diagnosis.kind != "free":

@@ -182,7 +182,7 @@ def _by_residual(
         return
     number = fitted.shift
     said = [names.named("gradient-of-the-loss")] if sign < 0 else []
-    said += [names.named("damping", number)] if number else []
+    said += names.damped(number)
     _conclude(verdict, said, number, solve, declared)
 
 

@@ -7,7 +7,7 @@ vᵀFv ≥ 0 are looked at first, because a product without them is no matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,8 +30,6 @@ TELLING = 3.0
 DIFFERENCES = 2e-2
 #: … and of central ones in double precision, which may be linear as far as can be seen.
 CENTRAL = 1e-8
-#: What is said of F v/‖v‖.
-_FORGETS = "F v/‖v‖: the vector is normalised first"
 #: Factors are told from each other this closely where the product comes from finite differences.
 NEAR = 0.05
 
@@ -74,9 +72,11 @@ def judge(
     verdict.where = f"F · {asked[-1]}, its products with {', '.join(probes.directions)}"
     linear = verdict.findings[-1].status == "pass"
     if best is None:
-        said = _length_forgotten(probes, asked, y, exact, budgets, shifted)
-        said = said or _by_differences(verdict, probes, answers, y, exact, shifted)
-        said = said or _both(verdict, probes, answers, y, exact, shifted)
+        norms = [np.linalg.norm(probes.directions[n]) for n in asked]
+        compared = _Compared(y, exact, budgets, shifted, np.repeat(norms, len(directions)))
+        said = _length_forgotten(compared)
+        said = said or _by_differences(verdict, probes, compared)
+        said = said or _both(verdict, probes, compared)
         if linear and not said:
             said = structure.part_of(function, probes, asked, exact, shifted)
         if said:
@@ -104,6 +104,29 @@ def judge(
             f"λ = {fitted.shift:.6g}"
         )
     return verdict
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """Products of F v with the directions, for every v in turn.
+
+    Attributes:
+        y, exact: the user's, and those of F.
+        budgets: what each may be off.
+        shifted: what a unit of λ adds.
+        lengths: ‖v‖.
+    """
+
+    y: Array
+    exact: Array
+    budgets: Array
+    shifted: Array
+    lengths: Array
+
+    def times_length(self) -> Iterator[_Compared]:
+        """The products times ‖v‖, damped before the division by it or after."""
+        for shifted in (self.shifted, self.shifted * self.lengths):
+            yield replace(self, y=self.y * self.lengths, shifted=shifted)
 
 
 @dataclass(frozen=True)
@@ -138,8 +161,7 @@ def _cheapest(
                 continue
             if factor == 0.0 and variant.choices:
                 continue  # no matrix at all is no variant of one
-            said = [names.named(n, note=variant.note if i == 0 else "")
-                    for i, n in enumerate(variant.choices)] + more  # fmt: skip
+            said = names.combined(variant.choices, variant.note) + more
             found.append(_Found(names.cost(d.choice for d in said), said, fitted, []))
         if found and min(f.price for f in found) <= names.ONE_CONVENTION:
             break  # every further variant is at least that
@@ -180,7 +202,7 @@ def _tried(
                 found.append((factor, number, [*said, names.named("damping", number)]))
     _, shift = fit.estimate(y, 0.0 * exact, budgets, shifted, False)
     for number in [0.0, *roundest(shift)]:
-        more = [names.named("damping", number)] if number > 0 else []
+        more = names.damped(max(number, 0.0))
         found.append((0.0, max(number, 0.0), [names.named("both-sides-live", note="F = 0"), *more]))
     return found
 
@@ -293,13 +315,7 @@ def _linear(
 
 
 def _by_differences(
-    verdict: Verdict,
-    probes: Probes,
-    answers: dict[str, Array],
-    y: Array,
-    exact: Array,
-    shifted: Array,
-    scaled: bool = True,
+    verdict: Verdict, probes: Probes, compared: _Compared, scaled: bool = True
 ) -> list[Diagnosis]:
     """Whether the product is that of F up to the error of finite differences, and not linear.
 
@@ -308,7 +324,8 @@ def _by_differences(
     """
     broken = next(r for r in verdict.findings if r.id == "NPG-FV-005")
     allowed = DIFFERENCES if broken.status == "fail" else CENTRAL
-    blocks = [a.reshape(len(answers), -1) for a in (y, exact, shifted)]
+    y, exact, shifted = compared.y, compared.exact, compared.shifted
+    blocks = [a.reshape(-1, len(probes.directions)) for a in (y, exact, shifted)]
     sizes = np.abs(blocks[1]).max(axis=1, keepdims=True) * np.ones_like(blocks[1])
     free, _ = fit.estimate(y, exact, sizes.ravel(), shifted, free_factor=True)
     known = factors(probes) if scaled else []
@@ -322,7 +339,7 @@ def _by_differences(
                 verdict.findings = [r for r in verdict.findings if r.id == "NPG-FV-003"]
                 verdict.digits, verdict.ratio = -float(np.log10(off)), 1.0
                 verdict.numbers["damping"] = number
-                more = [names.named("damping", number)] if number else []
+                more = names.damped(number)
                 digits = f"{verdict.digits:.1f} digits only, as by finite differences"
                 said = f"F v right to {digits}"
                 if factor != 1.0:
@@ -348,43 +365,29 @@ def _without_weights(
     return any(f.holds and f.digits >= TELLING and f.shift >= 0.0 for f in fits)
 
 
-def _length_forgotten(
-    probes: Probes, asked: list[str], y: Array, exact: Array, budgets: Array, shifted: Array
-) -> list[Diagnosis]:
+def _length_forgotten(compared: _Compared) -> list[Diagnosis]:
     """F v/‖v‖, damped before the division or after it."""
-    lengths = _lengths(probes, asked, len(y))
-    budgets = budgets * np.maximum(1.0, lengths)
-    for added in (shifted, shifted * lengths):
-        _, damping = fit.estimate(y * lengths, exact, budgets, added, free_factor=False)
+    budgets = compared.budgets * np.maximum(1.0, compared.lengths)
+    for c in compared.times_length():
+        _, damping = fit.estimate(c.y, c.exact, budgets, c.shifted, free_factor=False)
         for number in [0.0, *(n for n in roundest(damping) if n > 0)]:
-            fitted = fit.compare(y * lengths, exact, budgets, 1.0, number, added)
+            fitted = fit.compare(c.y, c.exact, budgets, 1.0, number, c.shifted)
             if fitted.holds and fitted.digits >= TELLING:
-                more = [names.named("damping", number)] if number else []
-                return [names.named("product-forgets-the-length", note=_FORGETS), *more]
+                return [_forgotten(), *names.damped(number)]
     return []
 
 
-def _both(
-    verdict: Verdict,
-    probes: Probes,
-    answers: dict[str, Array],
-    y: Array,
-    exact: Array,
-    shifted: Array,
-) -> list[Diagnosis]:
+def _both(verdict: Verdict, probes: Probes, compared: _Compared) -> list[Diagnosis]:
     """F v/‖v‖ by finite differences, damped before the division or after it."""
-    lengths = _lengths(probes, list(answers), len(y))
-    for added in (shifted, shifted * lengths):
-        said = _by_differences(verdict, probes, answers, y * lengths, exact, added, scaled=False)
-        if said:
-            return [names.named("product-forgets-the-length", note=_FORGETS), *said]
+    for c in compared.times_length():
+        if said := _by_differences(verdict, probes, c, scaled=False):
+            return [_forgotten(), *said]
     return []
 
 
-def _lengths(probes: Probes, asked: list[str], count: int) -> Array:
-    """‖v‖ beside each of the products with F v."""
-    norms = [np.linalg.norm(probes.directions[n]) for n in asked]
-    return np.repeat(norms, count // len(asked))
+def _forgotten() -> Diagnosis:
+    note = "F v/‖v‖: the vector is normalised first"
+    return names.named("product-forgets-the-length", note=note)
 
 
 def _facts(probes: Probes, y: Array, exact: Array, budgets: Array, shifted: Array) -> str:

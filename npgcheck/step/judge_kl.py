@@ -213,7 +213,7 @@ def _quadratic(answers: Array, places: list[Place], budgets: Array) -> list[_Fou
         if fitted.holds and fitted.digits >= TELLING:
             note = "the quadratic model ½Δᵀ(F + λI)Δ in place of KL" if number else ""
             said = [names.named("quadratic-kl", note=note)]
-            said += [names.named("damping", number)] if number else []
+            said += names.damped(number)
             return [_Found(names.cost(d.choice for d in said), said, fitted)]
     return []
 

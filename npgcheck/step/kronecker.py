@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npgcheck.step import dense
+from npgcheck.conformance.report import Diagnosis
+from npgcheck.step import dense, names
 from npgcheck.step.dense import Dense
 from npgcheck.step.probes import Probes
 
@@ -40,6 +41,11 @@ class Product:
     choices: tuple[str, ...]
     note: str
     matrix: Array
+
+    @property
+    def said(self) -> list[Diagnosis]:
+        """Its names as diagnoses."""
+        return names.combined(self.choices, self.note)
 
 
 def products(whole: Dense) -> Iterator[Product]:

@@ -60,6 +60,16 @@ def named(name: str, value: float | None = None, note: str = "") -> Diagnosis:
     return Diagnosis(choice.stage, name, choice.kind, value, said)
 
 
+def combined(choices: Iterable[str], note: str = "") -> list[Diagnosis]:
+    """The diagnoses of several choices at once; the note is that of the first."""
+    return [named(name, note="" if index else note) for index, name in enumerate(choices)]
+
+
+def damped(number: float) -> list[Diagnosis]:
+    """The diagnosis of a damping λ; of none, where it is zero."""
+    return [named("damping", number)] if number else []
+
+
 def together(diagnoses: list[Diagnosis], others: Iterable[list[Diagnosis]]) -> list[Diagnosis]:
     """The diagnoses, with the names of other explanations of the same numbers as alternatives."""
 

@@ -55,21 +55,18 @@ def retry(
     found = _solved(probes, x, dtype)
     if found is not None:
         said, fitted = found
-        verdict.reason, verdict.status = "", "pass"
-        verdict.numbers["damping"] = -fitted.shift
-        verdict.ratio, verdict.digits = fitted.ratio, fitted.digits
-        verdict.explain(said, declared)
-        hold_damping(verdict, -fitted.shift, damping, declared)
+        part = partial.Part(said, -fitted.shift, fitted.ratio, fitted.digits)
+    elif verdict.status == "skip" and len(x) > LARGEST_UNDECIDED:
         return
-    if verdict.status == "skip" and len(x) > LARGEST_UNDECIDED:
+    elif (solved := partial.explain(probes, x, dtype, damping)) is not None:
+        part = solved
+    else:
         return
-    part = partial.explain(probes, x, dtype, damping)
-    if part is not None:
-        verdict.numbers["damping"] = part.damping
-        verdict.reason, verdict.status = "", "pass"
-        verdict.ratio, verdict.digits = part.ratio, part.digits
-        verdict.explain(part.said, declared)
-        hold_damping(verdict, part.damping, damping, declared)
+    verdict.numbers["damping"] = part.damping
+    verdict.reason, verdict.status = "", "pass"
+    verdict.ratio, verdict.digits = part.ratio, part.digits
+    verdict.explain(part.said, declared)
+    hold_damping(verdict, part.damping, damping, declared)
 
 
 def _solved(probes: Probes, x: Array, dtype: str) -> tuple[list[Diagnosis], fit.Fitted] | None:
@@ -114,7 +111,7 @@ def _fits(
         # F x + λ'x = c g is (F/c + λI) x = g with λ = λ'/c: an odd λ is a factor of all of it
         for number in [0.0, *(n for n in roundest(-shift / c) if n > 0 and fit.is_round(n))]:
             fitted = fit.compare(y, exact, budgets, c, -number * c, shifted)
-            more = [names.named("damping", number)] if number else []
+            more = names.damped(number)
             found.append(([*said, *more], fitted))
     return found
 
@@ -132,7 +129,7 @@ def _matrices(probes: Probes, x: Array, dtype: str) -> list[_Side]:
         largest = probes.curvature(variant.curvature, variant.weights)
         budgets = probes.budgets(sums, 0.0, dtype)
         budgets += CONSTANT * u * probes.norms() * largest * float(np.linalg.norm(x))
-        found.append(_Side(_named(variant.choices, variant.note), values(sums), budgets))
+        found.append(_Side(names.combined(variant.choices, variant.note), values(sums), budgets))
     return _distinct(found)
 
 
@@ -141,7 +138,7 @@ def _gradients(probes: Probes, dtype: str) -> list[_Side]:
     found = []
     for variant in variants.gradients(probes.rows):
         sums = probes.slopes(variant.cotangent, variant.size)
-        said = _named(variant.choices, variant.note)
+        said = names.combined(variant.choices, variant.note)
         found.append(_Side(said, values(sums), probes.budgets(sums, 0.0, dtype)))
     return _distinct(found)
 
@@ -149,10 +146,6 @@ def _gradients(probes: Probes, dtype: str) -> list[_Side]:
 def _distinct(sides: list[_Side]) -> list[_Side]:
     """Without those that have the right one's numbers, which explain nothing."""
     return [sides[0], *(side for side in sides[1:] if not _same(side, sides[0]))]
-
-
-def _named(choices: tuple[str, ...], note: str) -> list[Diagnosis]:
-    return [names.named(n, note=note if i == 0 else "") for i, n in enumerate(choices)]
 
 
 def _scales(probes: Probes) -> list[tuple[float, list[Diagnosis]]]:

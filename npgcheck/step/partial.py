@@ -65,20 +65,17 @@ class _System:
     close: float
 
     def sizes(self, number: float) -> Array:
-        """(D,): √F_ii Σ_j √F_jj |x_j| + λ|x_i| + |g_i|, which no |M_ij x_j| exceeds."""
+        """(D,): √F_ii Σ_j √F_jj |x_j| + λ|x_i| + |g_i|, which bounds |F_ij x_j|."""
         scale = np.sqrt(np.maximum(np.diag(self.whole.fisher), 0.0))
         x, g = np.abs(self.x), np.abs(self.whole.gradient)
         return scale * float(scale @ x) + number * x + g
 
-    def errors(self, matrix: Array, number: float) -> Array:
-        """(D,): |M x + λx − g|, relative to the terms."""
+    def off(self, matrix: Array, number: float) -> float:
+        """The largest of |M x + λx − g|, each relative to its terms."""
         off = np.abs(matrix @ self.x + number * self.x - self.whole.gradient)
         sizes = self.sizes(number)
-        return np.divide(off, sizes, out=np.where(off > 0, np.inf, 0.0), where=sizes > 0)
-
-    def off(self, matrix: Array, number: float) -> float:
-        """The largest of the errors."""
-        return float(self.errors(matrix, number).max())
+        parts = np.divide(off, sizes, out=np.where(off > 0, np.inf, 0.0), where=sizes > 0)
+        return float(parts.max())
 
     def estimated(self, matrix: Array) -> float:
         """λ by least squares."""
@@ -86,9 +83,8 @@ class _System:
 
     def solved(self, said: list[Diagnosis], off: float, number: float) -> Part:
         """The part, with its λ."""
-        more = [names.named("damping", number)] if number else []
         digits = min(17.0, -math.log10(off)) if off > 0 else 17.0
-        return Part([*said, *more], number, off / self.close, digits)
+        return Part([*said, *names.damped(number)], number, off / self.close, digits)
 
 
 def explain(probes: Probes, x: Array, dtype: str, damping: float) -> Part | None:
@@ -114,8 +110,8 @@ def explain(probes: Probes, x: Array, dtype: str, damping: float) -> Part | None
     if right <= TELLING * system.close:
         return None
     for number in dict.fromkeys((damping, *DAMPINGS)):
-        if _falls_apart(system, number):
-            return system.solved([names.named("block-fisher")], system.close, number)
+        if (cut := _cut(system, number)) is not None:
+            return system.solved([names.named("block-fisher")], system.off(cut, number), number)
     return None
 
 
@@ -142,19 +138,18 @@ def _all_parts(whole: Dense) -> Iterator[tuple[list[Diagnosis], Array]]:
     fishers = {v.choices: v for v in variants.fishers(whole.probes.rows) if not v.note}
     for choices in ((), ("empirical-fisher",)):
         matrix = whole.matrix(fishers[choices])
-        more = [names.named(n) for n in choices]
+        more = names.combined(choices)
         yield [names.named("diagonal-fisher"), *more], np.diag(np.diag(matrix))
         triangle = names.named("upper-triangle-only")
         yield [triangle, *more], np.triu(matrix)
         yield [triangle, *more], np.tril(matrix)
     for product in kronecker.products(whole):
-        first, *others = product.choices
-        yield [names.named(first, note=product.note), *map(names.named, others)], product.matrix
+        yield product.said, product.matrix
 
 
-def _falls_apart(system: _System, number: float) -> bool:
-    """Whether x solves the blocks of F + λI by themselves: of neighbouring parameters, or of those
-    that are so many places apart."""
+def _cut(system: _System, number: float) -> Array | None:
+    """F cut to the blocks that x solves by themselves, or None: of neighbouring parameters, or of
+    those that are so many places apart."""
     size = len(system.x)
     matrix = system.whole.fisher + number * np.eye(size)
     allowed = system.close * system.sizes(number)
@@ -167,15 +162,17 @@ def _falls_apart(system: _System, number: float) -> bool:
             allowed[order],
         )
         if blocks and max(blocks) > 1:
-            return True
-    return False
+            label = np.empty(size, int)
+            label[order] = np.repeat(np.arange(len(blocks)), blocks)
+            return np.where(label[:, None] == label[None, :], system.whole.fisher, 0.0)
+    return None
 
 
 def _blocks(matrix: Array, x: Array, g: Array, allowed: Array) -> list[int]:
     """The sizes of the blocks, or nothing."""
     found, start, size = [], 0, len(x)
     while start < size:
-        # left[i, e]: what equation i is off by when the block ends after e, over what it may be
+        # left[i, e]: what equation i is off by when the block ends after e
         part = matrix[start:, start:] * x[start:]
         left = np.abs(np.cumsum(part, axis=1) - g[start:, None])
         fits = left <= allowed[start:, None]

@@ -15,14 +15,12 @@ import numpy as np
 
 from npgcheck.conformance.report import Diagnosis
 from npgcheck.conformance.round_numbers import roundest, written
-from npgcheck.step import names
+from npgcheck.step import dense, names
 from npgcheck.step.iterates import SINGLE
 from npgcheck.step.krylov import Krylov
 
 Array = np.ndarray
 
-#: Matrices with more columns are not asked for.
-LARGEST = 512
 #: A matrix is symmetric to so many round-offs.
 SYMMETRIC = 1e3
 #: x is confirmed to this, relative to its length, or to `ROUNDED` round-offs times the conditioning
@@ -160,7 +158,7 @@ def explain(x: Array, krylov: Krylov, damping: float, is_known: bool = True) -> 
 def matrix_of(krylov: Krylov) -> Array | None:
     """The user's matrix (D, D), or None where it is too large, or not symmetric."""
     size = len(krylov.right)
-    if size > LARGEST:
+    if size > dense.LARGEST:
         return None
     matrix = np.stack([krylov.product(e) for e in np.eye(size)], axis=1)
     whole = 0.5 * (matrix + matrix.T)

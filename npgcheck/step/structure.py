@@ -104,7 +104,7 @@ def _fits(y: Array, exact: Array, budgets: Array, shifted: Array) -> list[Diagno
     _, shift = fit.estimate(y, exact, budgets, shifted, free_factor=False)
     for number in [0.0, *(n for n in roundest(shift) if n > 0)]:
         if fit.compare(y, exact, budgets, 1.0, number, shifted).holds:
-            return [names.named("damping", number)] if number else []
+            return names.damped(number)
     return None
 
 
@@ -145,7 +145,5 @@ def _of_products(function: Function, probes: Probes, matrix: Array) -> list[Diag
         for number in [0.0, *(n for n in roundest(shift) if n > 0)]:
             off = float(np.abs(matrix - product.matrix - number * np.eye(size)).max())
             if off <= close * float(np.abs(product.matrix).max()):
-                more = [names.named("damping", number)] if number else []
-                first, *others = product.choices
-                return [names.named(first, note=product.note), *map(names.named, others), *more]
+                return [*product.said, *names.damped(number)]
     return []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.atlas import sources
+from npgcheck.conformance.atlas import counts, sources
 from npgcheck.conformance.atlas.entry import Choice, Seen
 
 SOLVES = ("natural_gradient", "update", "trust_region_proposal", "trust_region_step")
@@ -99,26 +99,19 @@ def _blocks(v: Any, F: Any, by: Any) -> Any:
     return np.where(label[:, None] == label[None, :], F, 0.0)
 
 
-def _layers(v: Any, F: Any) -> Any:
-    """Keeps the blocks within one layer of a network: its weights and biases."""
-    sizes = getattr(v.problem.policy, "sizes", None)
-    if sizes is None:
-        return np.full_like(F, np.nan)
-    lengths = [(n + 1) * m for n, m in pairwise(sizes)]
-    label = np.repeat(np.arange(len(lengths)), lengths)
-    if len(label) != len(F):
-        return np.full_like(F, np.nan)
-    return np.where(label[:, None] == label[None, :], F, 0.0)
+def _of_network(lengths: Any) -> Any:
+    """Keeps the blocks of a network whose parameters come in these lengths, for n inputs and m
+    outputs of a layer."""
 
+    def change(v: Any, F: Any) -> Any:
+        sizes = getattr(v.problem.policy, "sizes", ())
+        each = [k for n, m in pairwise(sizes) for k in lengths(n, m)]
+        label = np.repeat(np.arange(len(each)), each)
+        if len(label) != len(F):
+            return np.full_like(F, np.nan)
+        return np.where(label[:, None] == label[None, :], F, 0.0)
 
-def _arrays(v: Any, F: Any) -> Any:
-    """Keeps the blocks within one array of weights, or of biases."""
-    sizes = getattr(v.problem.policy, "sizes", None)
-    lengths = [] if sizes is None else [k for n, m in pairwise(sizes) for k in (n * m, m)]
-    label = np.repeat(np.arange(len(lengths)), lengths)
-    if len(label) != len(F):
-        return np.full_like(F, np.nan)
-    return np.where(label[:, None] == label[None, :], F, 0.0)
+    return change
 
 
 def _with_value_head(scale: Any) -> Any:
@@ -144,11 +137,6 @@ def _kronecker(v: Any, F: Any) -> Any:
     outputs = np.einsum("s,sab->ab", w, np.einsum("sa,ab->sab", pi, np.eye(pi.shape[1]))
                         - pi[:, :, None] * pi[:, None, :])  # fmt: skip
     return np.kron(inputs, outputs)
-
-
-def _rows(v: Any) -> Any:
-    rows = v.pipeline.rows
-    return np.nan if rows is None else float(len(rows.rewards))
 
 
 def _std_block(v: Any, F: Any, factor: Any) -> Any:
@@ -267,7 +255,9 @@ ENTRIES = (
            note="F is cut to blocks on its diagonal", visible=F,
            hidden={**NOT_G, "tabular, blocks by state": "F has no other blocks"},
            change={"F": lambda v, F: _blocks(v, F, 0)},
-           forms=({"F": lambda v, F: _blocks(v, F, 1)}, {"F": _layers}, {"F": _arrays}),
+           forms=({"F": lambda v, F: _blocks(v, F, 1)},
+                  {"F": _of_network(lambda n, m: ((n + 1) * m,))},
+                  {"F": _of_network(lambda n, m: (n * m, m))}),
            families=("discrete",)),
     Choice("fisher", "kronecker", "kronecker-fisher", "approximation",
            "E[ooᵀ] ⊗ E[diag π − ππᵀ] in place of E[ooᵀ ⊗ (diag π − ππᵀ)]",
@@ -326,7 +316,8 @@ ENTRIES = (
            "average over the rows once", note="F is multiplied by the number of rows",
            seen=(sources.BATCH_SIZE, sources.BATCH_SIZE_CURVLINOPS), visible=F,
            hidden={**NOT_G, "direction at λ = 0": "a factor of F changes lengths only"},
-           change={"F": lambda v, F: _rows(v) * F}, forms=({"F": lambda v, F: F / _rows(v)},),
+           change={"F": lambda v, F: counts.rows(v) * F},
+           forms=({"F": lambda v, F: F / counts.rows(v)},),
            notes=("F is divided by the number of rows",)),
     Choice("fisher_factor", "outputs", "output-dim-scale", "bug",
            "F/A or A·F for A outputs (F/m for m action dimensions)",

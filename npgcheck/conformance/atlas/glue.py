@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from npgcheck.conformance.atlas import sources
+from npgcheck.conformance.atlas import counts, sources
 from npgcheck.conformance.atlas.entry import Choice, Seen
 
 G = ("policy_gradient", "natural_gradient", "update")
-
-
-def _rows(v: Any) -> Any:
-    rows = v.pipeline.rows
-    return np.nan if rows is None else float(len(rows.rewards))
-
-
-def _episodes(v: Any) -> float:
-    rows = v.pipeline.rows
-    return float(rows.count) if rows is not None and v.base.sampled == "episodes" else np.nan
 
 
 def _times(f: Any) -> Any:
@@ -61,8 +49,8 @@ ENTRIES = (
            "x grows with the number of rows", "average both over the rows",
            note="g is summed over the rows, F averaged", visible=G,
            hidden={"trust-region proposals": "a factor of g does not change a step of fixed KL"},
-           change=_times(_rows),
-           forms=(_times(lambda v: 1.0 / _rows(v)), _times(_episodes)),
+           change=_times(counts.rows),
+           forms=(_times(lambda v: 1.0 / counts.rows(v)), _times(counts.episodes)),
            notes=("g is divided by the number of rows twice",
                   "g is summed over the episodes, F averaged")),
     Choice("gradient_scale", "horizon", "horizon-factor-twice", "bug",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npgcheck.conformance.atlas import sources
+from npgcheck.conformance.atlas import counts, sources
 from npgcheck.conformance.atlas.entry import Choice, Number, Seen
 from npgcheck.conformance.diagnosis.curvature import hessian, visits
 
@@ -113,11 +113,6 @@ def _solved(v: Any, F: Any) -> Any:
     return np.linalg.lstsq(F, v["g"], rcond=1e-12)[0]
 
 
-def _rows(v: Any) -> float:
-    rows = v.pipeline.rows
-    return np.nan if rows is None else float(len(rows.rewards))
-
-
 def _root(f: Any) -> Any:
     return lambda v, value: (f(value[0]), *value[1:])
 
@@ -211,7 +206,7 @@ ENTRIES = (
            note="KL is summed over the states, not averaged", visible=KL,
            change={"kl": lambda v, k: k, "kl_terms": lambda v, k: (
                np.full_like(k[0], k[0].sum()), *k[1:])},
-           forms=({"kl": lambda v, k: (k[0] * _rows(v), *k[1:])},),
+           forms=({"kl": lambda v, k: (k[0] * counts.rows(v), *k[1:])},),
            notes=("KL is summed over the rows, not averaged",)),
     Choice("kl", "root", "kl-square-root", "bug", "√KL or √(2KL)",
            "a distance, of first order at θ", "compare KL itself with max_kl",

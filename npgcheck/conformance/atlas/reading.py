@@ -16,26 +16,17 @@ def _normalised(v: Any) -> Any:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
 
 
-def _standardised(ddof: int, added: float) -> Any:
-    """(o − mean)/(std + ε) over the states, the standard deviation dividing by S − ddof."""
+def _standardised(ddof: int, added: float, axis: int = 0) -> Any:
+    """(o − mean)/(std + ε) over the states, or over the features of each (axis 1), the standard
+    deviation dividing by their number − ddof."""
 
     def features(v: Any) -> Any:
         x = np.asarray(v.problem.observations, dtype=float)
-        std = x.std(axis=0, ddof=ddof) if len(x) > ddof else np.full(x.shape[1], np.nan)
-        return (x - x.mean(axis=0)) / (std + added if added else np.maximum(std, 1e-8))
-
-    return features
-
-
-def _layer_norm(ddof: int, added: float) -> Any:
-    """(o − mean)/(std + ε) over the features of each state."""
-
-    def features(v: Any) -> Any:
-        x = np.asarray(v.problem.observations, dtype=float)
-        if x.shape[1] <= ddof:
+        if x.shape[axis] <= ddof:
             return np.full_like(x, np.nan)
-        std = x.std(axis=1, ddof=ddof, keepdims=True)
-        return (x - x.mean(axis=1, keepdims=True)) / np.maximum(std + added, 1e-300)
+        std = x.std(axis=axis, ddof=ddof, keepdims=True)
+        gap = x - x.mean(axis=axis, keepdims=True)
+        return gap / (std + added if added else np.maximum(std, 1e-8))
 
     return features
 
@@ -92,28 +83,21 @@ def _mixed_row_score(v: Any, phi: Any, c: Any) -> Any:
     return phi * share[rows.states, rows.actions][:, None]
 
 
-def _mean_of_next(v: Any, phi: Any) -> Any:
-    """J_a(s) − Σ_b π(b|s′) J_b(s) on rows, in g."""
-    if phi is None or not v.discrete:
-        return phi
-    rows = v.pipeline.rows
-    jacobian = v["jacobian"][rows.states]
-    mean = np.einsum("na,nad->nd", v["pi"][rows.next_states], jacobian)
-    return jacobian[np.arange(len(rows.actions)), rows.actions] - mean
-
-
-def _of_another_row(shift: int) -> Any:
-    """J_a(s_i) − Σ_b π(b|s_j) J_b(s_i), j the row before or after, in g."""
+def _mean_at(states: Any) -> Any:
+    """J_a(s) − Σ_b π(b|s̃) J_b(s) on rows, in g: the mean by the policy of other states s̃."""
 
     def change(v: Any, phi: Any) -> Any:
         if phi is None or not v.discrete:
             return phi
         rows = v.pipeline.rows
         jacobian = v["jacobian"][rows.states]
-        mean = np.einsum("na,nad->nd", v["pi"][np.roll(rows.states, shift)], jacobian)
+        mean = np.einsum("na,nad->nd", v["pi"][states(rows)], jacobian)
         return jacobian[np.arange(len(rows.actions)), rows.actions] - mean
 
     return change
+
+
+_mean_of_next = _mean_at(lambda rows: rows.next_states)
 
 
 def _mixed(v: Any, log_pi: Any, c: Any) -> Any:
@@ -155,8 +139,9 @@ ENTRIES = (
            change=_roll_states(1),
            forms=(_roll_states(-1), {"logits": lambda v, z: np.broadcast_to(z[:1], z.shape)},
                   {"logits": lambda v, z: z[::-1]}, {"g_row_scores": _mean_of_next},
-                  {"row_scores": _mean_of_next}, {"g_row_scores": _of_another_row(1)},
-                  {"g_row_scores": _of_another_row(-1)}),
+                  {"row_scores": _mean_of_next},
+                  {"g_row_scores": _mean_at(lambda rows: np.roll(rows.states, 1))},
+                  {"g_row_scores": _mean_at(lambda rows: np.roll(rows.states, -1))}),
            reads=("jacobian", "pi"), families=("discrete",)),
     Choice("policy", "wrong_action", "action-index-off-by-one", "bug",
            "log π(a+1|s) for log π(a|s), cyclic or cut off at the ends",
@@ -172,7 +157,7 @@ ENTRIES = (
            change=_with_features(_normalised),
            forms=(_with_features(_standardised(0, 0.0)), _with_features(_standardised(0, 1e-8)),
                   _with_features(_standardised(1, 0.0)), _with_features(_standardised(1, 1e-8)),
-                  *(_with_features(_layer_norm(d, e)) for d in (0, 1) for e in (0.0, 1e-5)))),
+                  *(_with_features(_standardised(d, e, 1)) for d in (0, 1) for e in (0.0, 1e-5)))),
     Choice("policy", "exploration", "exploration-mixed-in", "bug",
            "(1 − ε)π + ε/A in place of π", "log π of another policy",
            "the contract's policy is the softmax alone", note="a share {} of uniform actions is "

@@ -15,7 +15,7 @@ from npgcheck.conformance.diagnosis.question import Question, question
 from npgcheck.conformance.diagnosis.search import Found, Search
 from npgcheck.conformance.diagnosis.separating import separating_records
 from npgcheck.conformance.fitting import Record
-from npgcheck.conformance.layers import failing
+from npgcheck.conformance.layers import bugs, failing
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.verdicts import expected, rescore
 
@@ -45,7 +45,7 @@ def ask_all(state: Run, search: Search, quantities: Sequence[str]) -> list[Asked
     whole: dict[str, Asked] = {}
     names: set[str] = set()
     for quantity in quantities:
-        only = names | _told_below(state, quantity)
+        only = names.union(*(bugs(state, q) for q in _below(state, quantity)))
         asked.append(one := ask(state, search, quantity, only))
         follows = bool(one.found) and not any(f.names for f in one.found)
         if follows or not only:
@@ -60,11 +60,9 @@ def ask_all(state: Run, search: Search, quantities: Sequence[str]) -> list[Asked
     return [whole.get(q) or ask(state, search, q) for q in quantities]
 
 
-def _told_below(state: Run, quantity: str) -> set[str]:
-    """The mistakes that wrong quantities below this one are named after."""
+def _below(state: Run, quantity: str) -> tuple[str, ...]:
     order = in_order(state.results)
-    below = [r for q in order[: order.index(quantity)] for r in state.results[q]]
-    return {d.choice for r in below if r.status == "fail" for d in r.diagnosis if d.kind == "bug"}
+    return order[: order.index(quantity)]
 
 
 def ask(state: Run, search: Search, quantity: str, only: Collection[str] = ()) -> Asked:
@@ -84,19 +82,19 @@ def ask(state: Run, search: Search, quantity: str, only: Collection[str] = ()) -
     posed = pose(state, quantity)
     if posed is None:
         return Asked(quantity, None)
-    found = search.singles(posed, only=only) if only else []
-    found = plausible(state, search, quantity, found)
-    found = found or _of_own_answers(state, search, posed)
-    if not (found or only):
-        found = search.singles(posed) or search.damped(posed)
+    if only:
+        found = plausible(state, search, quantity, search.singles(posed, only=only))
+        return Asked(quantity, posed, found or _of_own_answers(state, search, posed))
+    if own := _of_own_answers(state, search, posed):
+        return Asked(quantity, posed, own)
+    found = search.singles(posed) or search.damped(posed)
     return Asked(quantity, posed, plausible(state, search, quantity, found))
 
 
 def _of_own_answers(state: Run, search: Search, posed: Question) -> list[Found]:
     """What the subject's own wrong answers below make of it, damped or not: then it needs no name
     of its own."""
-    order = in_order(state.results)
-    below = {q for q in order[: order.index(posed.quantity)] if failing(state, q)}
+    below = {q for q in _below(state, posed.quantity) if failing(state, q)}
     for own in own_answers(state, posed.quantity, below) if below else ():
         found = search.under((own,), posed) or search.under_damping((own,), posed)
         if found is not None:

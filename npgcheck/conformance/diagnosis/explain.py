@@ -23,8 +23,8 @@ from npgcheck.conformance.diagnosis.stopped import name_early_stops
 from npgcheck.conformance.diagnosis.telling import name_telling_facts
 from npgcheck.conformance.diagnosis.together import explain_together
 from npgcheck.conformance.diagnosis.writing import write
+from npgcheck.conformance.naming import is_nameless
 from npgcheck.conformance.reconcile import SOLVES
-from npgcheck.conformance.report import CheckResult
 from npgcheck.conformance.run_state import Run
 
 
@@ -65,10 +65,6 @@ def _unexplained(state: Run, quantity: str) -> bool:
     """Whether the value was refuted and no choice named, nor a declaration broken, or the name
     explains by saying little."""
     return not state.undeclared.get(quantity) and any(
-        r.kind == "value" and (_nameless(r) or any(BY_NAME[d.choice].weak for d in r.diagnosis))
+        r.kind == "value" and (is_nameless(r) or any(BY_NAME[d.choice].weak for d in r.diagnosis))
         for r in state.results[quantity]
     )
-
-
-def _nameless(result: CheckResult) -> bool:
-    return result.status == "fail" and not result.diagnosis

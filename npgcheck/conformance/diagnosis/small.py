@@ -22,8 +22,8 @@ from npgcheck.conformance.diagnosis.search import TELLING, Found, Search
 from npgcheck.conformance.diagnosis.setup import Setup
 from npgcheck.conformance.diagnosis.writing import write
 from npgcheck.conformance.fitting import Record
+from npgcheck.conformance.naming import is_nameless
 from npgcheck.conformance.reconcile import SOLVES
-from npgcheck.conformance.report import CheckResult
 from npgcheck.conformance.round_numbers import first_round
 from npgcheck.conformance.run_state import Run
 from npgcheck.conformance.valleys import in_valley
@@ -88,11 +88,7 @@ def _is_limited(state: Run, quantity: str) -> bool:
     if len(values) != 1 or values[0].explained_by or state.undeclared.get(quantity):
         return False
     said = {d.choice for d in values[0].diagnosis if d.kind != "free"}
-    return said == {ACCURACY} if values[0].status == "deviates" else _is_nameless(values[0])
-
-
-def _is_nameless(result: CheckResult) -> bool:
-    return result.status == "fail" and not result.diagnosis
+    return said == {ACCURACY} if values[0].status == "deviates" else is_nameless(values[0])
 
 
 def _explain(search: Search, asked: Question, told: Sequence[Applied]) -> Found | None:

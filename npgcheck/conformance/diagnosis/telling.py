@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from npgcheck.conformance.choices import BY_NAME, present
+from npgcheck.conformance.naming import is_nameless
 from npgcheck.conformance.report import CheckResult, Diagnosis
 from npgcheck.conformance.run_state import Run
 
@@ -23,8 +24,7 @@ def name_telling_facts(state: Run) -> None:
 
 
 def _named(state: Run, quantity: str, result: CheckResult) -> CheckResult:
-    nameless = result.kind == "value" and result.status == "fail" and not result.diagnosis
-    if not nameless or result.explained_by or state.undeclared.get(quantity):
+    if not is_nameless(result) or result.explained_by or state.undeclared.get(quantity):
         return result
     entry = BY_NAME["wrong-discount"] if result.reason.startswith(ANOTHER_DISCOUNT) else None
     if entry is None or entry not in present():

@@ -166,7 +166,9 @@ def _broken(state: Run, quantity: str, setup: Setup) -> str:
 def _named(
     result: CheckResult, diagnosis: tuple[Diagnosis, ...], broken: str, kept: bool
 ) -> CheckResult:
-    said = "; ".join(map(_said, diagnosis))
+    free = all(d.kind == "free" for d in diagnosis)  # then it says where it is not equal
+    notes = (f"{d.note}: {BY_NAME[d.choice].shows}" if free else d.note for d in diagnosis)
+    said = "; ".join(notes)
     facts = result.reason if kept and result.reason.startswith(_KEPT) else ""
     bugs = bool(broken) or any(d.kind == "bug" for d in diagnosis)
     return replace(
@@ -176,11 +178,6 @@ def _named(
         status="fail" if bugs else "deviates",
         refuted_after=result.refuted_after if bugs else None,
     )
-
-
-def _said(found: Diagnosis) -> str:
-    """What a choice does; of a free one, where it is not equal."""
-    return found.note if found.kind != "free" else f"{found.note}: {BY_NAME[found.choice].shows}"
 
 
 #: Facts that say more than a name and stay beside it.

@@ -10,8 +10,8 @@ import numpy as np
 from npgcheck.step.controls.network import ACTIVATIONS
 from npgcheck.step.controls.trpo import Step
 from npgcheck.step.controls.wrong import Mistake, _changed
-from npgcheck.step.controls.wrong_readings import _chances
-from npgcheck.step.controls.wrong_systems import _matrix, _right
+from npgcheck.step.controls.wrong_products import _chances
+from npgcheck.step.controls.wrong_systems import _matrix, _right, _solved_with
 
 Array = np.ndarray
 
@@ -70,14 +70,6 @@ def _kfac(s: Step, from_samples: bool = False) -> Array:
                 second[:, j] = np.einsum("nk,nki->i", weighed, back) / count
         made[start:end, start:end] = np.kron(a.T @ a / count, second)
     return made
-
-
-def _solved_with(part: Callable[[Step], Array]) -> Callable[[Step], Step]:
-    def solve(s: Step, right: Any, g: Array) -> Array:
-        matrix = part(s) + s.damping * np.eye(len(g))
-        return np.asarray(np.linalg.solve(matrix, g.astype(np.float64)).astype(g.dtype))
-
-    return _changed("solve", solve)
 
 
 def _product_with(part: Callable[[Step], Array]) -> Callable[[Step], Step]:

@@ -22,16 +22,20 @@ def _matrix(s: Step, weigh: Callable[[Step, Array, Array], Array]) -> Array:
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _by(
-    weigh: Callable[[Step, Array, Array], Array], factor: Callable[[Step], float] = lambda s: 1.0
-) -> Callable[[Step], Step]:
+def _solved_with(made: Callable[[Step], Array]) -> Callable[[Step], Step]:
     """A direct solve with a matrix of one's own, damped as the product is."""
 
     def solve(s: Step, right: Any, g: Array) -> Array:
-        matrix = factor(s) * _matrix(s, weigh) + s.damping * np.eye(len(g))
+        matrix = made(s) + s.damping * np.eye(len(g))
         return np.asarray(np.linalg.solve(matrix, g.astype(np.float64)).astype(g.dtype))
 
     return _changed("solve", solve)
+
+
+def _by(
+    weigh: Callable[[Step, Array, Array], Array], factor: Callable[[Step], float] = lambda s: 1.0
+) -> Callable[[Step], Step]:
+    return _solved_with(lambda s: factor(s) * _matrix(s, weigh))
 
 
 def _right(s: Step, z: Array, u: Array) -> Array:

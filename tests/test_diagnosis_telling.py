@@ -74,6 +74,27 @@ def test_a_solve_that_follows_from_a_named_gradient_is_searched_no_further(monke
     assert set(asked) <= {("natural_gradient", ("score-missing-minus-pi",))}
 
 
+class Strange(NoMean):
+    """A gradient that has no name, and the same damped solve."""
+
+    def policy_gradient(self, problem):
+        odd = 1.0 + 0.5 * np.cos(3.0 * np.arange(problem.num_states) ** 2)
+        joint = (odd * self.state_distribution(problem))[:, None] * self.pi(problem)
+        phi = ExactSoftmax.scores(self, problem)
+        g = np.einsum("sa,sad->d", joint * self.advantage(problem), phi)
+        return g / (1 - problem.mdp.discount)
+
+
+def test_a_solve_that_follows_from_a_nameless_gradient_is_no_second_mistake():
+    subject = Strange()
+    functions = ("policy_gradient", "natural_gradient")
+    report = npgcheck.verify({n: getattr(subject, n) for n in functions}, examples=24)
+    assert names(report, "policy_gradient") == set()
+    solve = next(r for r in report.results if r.quantity == "natural_gradient")
+    assert solve.explained_by == "policy_gradient"
+    assert names(report, "natural_gradient") == {"damping"}
+
+
 class SinglePrecision(ExactSoftmax):
     """F in single precision, and two iterations of conjugate gradient."""
 

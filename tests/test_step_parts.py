@@ -166,14 +166,16 @@ def test_a_multiple_of_the_gradient_has_no_part_for_a_name():
             assert not names(alone(changed, c * g), "natural_gradient"), c
 
 
-def test_badly_scaled_features_do_not_make_blocks():
+@pytest.mark.parametrize("seed", range(6))
+def test_badly_scaled_features_do_not_make_blocks(seed):
     """What is small beside the largest equation is not solved for that."""
-    rng = np.random.default_rng(1)
-    right = Step.draw(heads.gaussian(1), Network((4, 1), "linear", free=1), 80, rng, damping=0.0)
+    rng, big = np.random.default_rng(seed), 4  # two features, two dimensions
+    right = Step.draw(heads.gaussian(2), Network((4, 2), "linear", free=2), 40, rng, damping=0.0)
     right.observations[:, :2] *= 1000.0
+    right.theta[:big] /= 1000.0  # the same outputs
     matrix = np.stack([right.product(e) for e in np.eye(len(right.theta))])
     x = right.gradient().copy()
-    x[:2] = np.linalg.solve(matrix[:2, :2], x[:2])
+    x[:big] = np.linalg.solve(matrix[:big, :big], x[:big])
     report = alone(right, x)
     assert "block-fisher" not in names(report, "natural_gradient"), str(report)
 

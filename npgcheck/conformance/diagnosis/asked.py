@@ -29,6 +29,11 @@ class Asked:
     found: list[Found] = field(default_factory=list)
     paired: bool = False
 
+    @property
+    def is_implied(self) -> bool:
+        """Whether it follows from the subject's own answers below, and needs no name."""
+        return bool(self.found) and not any(f.names for f in self.found)
+
 
 #: Facts about a line search: its rules are conventions of their own, no formula reproduces them.
 CUT = "the step was cut"
@@ -47,10 +52,9 @@ def ask_all(state: Run, search: Search, quantities: Sequence[str]) -> list[Asked
     for quantity in quantities:
         only = names.union(*(bugs(state, q) for q in _below(state, quantity)))
         asked.append(one := ask(state, search, quantity, only))
-        follows = bool(one.found) and not any(f.names for f in one.found)
-        if follows or not only:
+        if one.is_implied or not only:
             whole[quantity] = one  # of the others only some choices were tried
-        if follows:
+        if one.is_implied:
             continue
         names = {n for f in one.found if len(f.names) == 1 for n in f.names}
         if not names:

@@ -51,7 +51,8 @@ def _name_refuted(state: Run, search: Search, explained: set[str]) -> None:
     if chosen is None:  # several mistakes: each quantity for itself, told names first
         told: frozenset[str] = frozenset()
         for one in asked:
-            if follows(asked, one) and (one.quantity in SOLVES or repeats(state, asked, one)):
+            waits = follows(asked, one) and not one.is_implied
+            if waits and (one.quantity in SOLVES or repeats(state, asked, one)):
                 continue  # it may follow from the mistake that has no name
             alone = cover(state, search, [one], told)
             if alone is not None:
